@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers.launch import docker_options
 from jetson_containers.launch.command import Launch, plan_run
-from jetson_containers.launch.docker_options import parse as parse_docker
 from jetson_containers.launch.least import hand_over, user_of
 from jetson_containers.launch.options import parse
 from tests.unit.launch.helpers import HOSTS, SETTINGS, make_root, plan, warnings_of
@@ -67,7 +67,7 @@ def test_least_gives_way_to_what_the_user_says(tmp_path: Path) -> None:
     """The user's own options come first, each only in its own place."""
     own = ("--cap-drop", "NET_RAW", "--user", "7", "--network", "none", "--tmpfs", "/x", "-e", "HOME=/home/me")
     planned = least(tmp_path, *own, host="x86-cpu")
-    line = parse_docker(planned.argv[2:])
+    line = docker_options.parse(planned.argv[2:])
     assert (line.values("cap-drop"), line.values("user"), line.values("network")) == (["NET_RAW"], ["7"], ["none"])
     assert (line.values("security-opt"), line.values("tmpfs")) == (["no-new-privileges"], ["/x"])
     assert [value for value in line.values("env") if value.startswith("HOME")] == ["HOME=/home/me"]
