@@ -1,4 +1,4 @@
-"""Collects what becomes of a build's stages while it runs, and writes its record at the end (see `record`)."""
+"""Collects what becomes of a build's stages while it runs, and writes its record at the end (see `records`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers import __version__
-from jetson_containers.builder import package_tests, record
+from jetson_containers.builder import package_tests, records
 from jetson_containers.core.errors import JetsonError
 from jetson_containers.core.text import printable
 from jetson_containers.dockerfile import inject
@@ -41,7 +41,7 @@ class Recorder:
         self._options = options
         self._began = time.monotonic()
         self._date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._spans: list[tuple[str, record.Span]] = []
+        self._spans: list[tuple[str, records.Span]] = []
         self._commands: dict[str, tuple[int, int]] = {}
         self._tests: dict[str, Mapping[str, Any]] = {}
 
@@ -60,7 +60,7 @@ class Recorder:
 
     def _span(self, key: str, action: str, seconds: float) -> None:
         began = max(0.0, time.monotonic() - self._began - seconds)
-        self._spans.append((key, record.Span(action=action, began=round(began, 3), seconds=round(seconds, 3))))
+        self._spans.append((key, records.Span(action=action, began=round(began, 3), seconds=round(seconds, 3))))
 
     def make(
         self,
@@ -69,14 +69,14 @@ class Recorder:
         result: str,
         log_dir: Path | None,
         images: Mapping[str, int],
-        failures: Sequence[record.RecordedFailure],
+        failures: Sequence[records.RecordedFailure],
         engine: Engine | None,
-    ) -> record.Record:
+    ) -> records.Record:
         """Make the record. `engine`, where it is given, is asked for sizes and layers of what was built."""
         sizes, histories = self._looked_up(report, engine)
         stages = [self._stage(each, sizes, histories) for each in report.stages]
-        return record.Record(
-            id=log_dir.name if log_dir else record.stamp(),
+        return records.Record(
+            id=log_dir.name if log_dir else records.stamp(),
             tool=__version__,
             command=self._options.command,
             began=self._date,
@@ -92,14 +92,14 @@ class Recorder:
         )
 
     def _stage(
-        self, report: StageReport, sizes: Mapping[str, int], histories: Mapping[str, tuple[record.LayerSize, ...]]
-    ) -> record.RecordedStage:
+        self, report: StageReport, sizes: Mapping[str, int], histories: Mapping[str, tuple[records.LayerSize, ...]]
+    ) -> records.RecordedStage:
         node = self._graph.nodes[report.key]
         stage = node.stage
         size = sizes.get(stage.image, report.size)
         below = sizes.get(stage.base)
         runs, reused = self._commands.get(report.key, (0, 0))
-        return record.RecordedStage(
+        return records.RecordedStage(
             number=node.number,
             package=stage.package,
             kind=stage.kind.value,
@@ -122,7 +122,7 @@ class Recorder:
 
     def _looked_up(
         self, report: BuildReport, engine: Engine | None
-    ) -> tuple[dict[str, int], dict[str, tuple[record.LayerSize, ...]]]:
+    ) -> tuple[dict[str, int], dict[str, tuple[records.LayerSize, ...]]]:
         """Sizes by reference and layers by key, as far as the engine says; what it does not is left open."""
         if engine is None or not report.stages:
             return {}, {}
@@ -137,14 +137,14 @@ class Recorder:
         images = engine.images_named([*names])
         return {name: image.size for image in images for name in image.references}
 
-    def _histories(self, report: BuildReport, engine: Engine) -> dict[str, tuple[record.LayerSize, ...]]:
-        known: dict[str, list[record.LayerSize]] = {}
+    def _histories(self, report: BuildReport, engine: Engine) -> dict[str, tuple[records.LayerSize, ...]]:
+        known: dict[str, list[records.LayerSize]] = {}
 
-        def history(reference: str) -> list[record.LayerSize]:
+        def history(reference: str) -> list[records.LayerSize]:
             if reference not in known:
                 entries = engine.history(reference) if len(known) < MOST_HISTORIES else ()
                 known[reference] = [
-                    record.LayerSize(command=printable(entry.command, LONGEST_COMMAND), size=entry.size)
+                    records.LayerSize(command=printable(entry.command, LONGEST_COMMAND), size=entry.size)
                     for entry in reversed(entries)
                 ]
             return known[reference]
@@ -157,7 +157,7 @@ class Recorder:
         return found
 
 
-def _below(node: Node, history: Callable[[str], list[record.LayerSize]]) -> list[record.LayerSize]:
+def _below(node: Node, history: Callable[[str], list[records.LayerSize]]) -> list[records.LayerSize]:
     """What an image begins with; an artifact is made of nothing."""
     return history(node.stage.base) if node.stage.kind.value != "artifact" else []
 
@@ -182,9 +182,9 @@ def inputs(stage: Stage) -> dict[str, str]:
     return found
 
 
-def _request(plan: BuildPlan) -> record.RecordedRequest:
+def _request(plan: BuildPlan) -> records.RecordedRequest:
     facts = {name: _words(value) for name, value in plan.platform.build_facts().items() if value not in (None, [])}
-    return record.RecordedRequest(
+    return records.RecordedRequest(
         packages=plan.request,
         final=plan.final,
         base=plan.base,
@@ -197,9 +197,9 @@ def _words(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _test(entry: Mapping[str, Any]) -> record.RecordedTest:
+def _test(entry: Mapping[str, Any]) -> records.RecordedTest:
     seconds = entry.get("seconds")
-    return record.RecordedTest(
+    return records.RecordedTest(
         command=printable(str(entry.get("command", "")), LONGEST_COMMAND),
         status=str(entry.get("status", ""))[:20],
         seconds=float(seconds) if isinstance(seconds, (int, float)) and 0 <= seconds < 1e9 else 0.0,

@@ -23,8 +23,8 @@ from jetson_containers.builder import (
     graph,
     package_tests,
     progress,
-    record,
     recorder,
+    records,
     resources,
     stage_registry,
     summary,
@@ -413,7 +413,7 @@ class _Run:
                 failures=[*map(summary.recorded, self.failures), *map(summary.refused, self.push_errors)],
                 engine=self.engine if ran else None,
             )
-            record.write(self.state, made, redact)
+            records.write(self.state, made, redact)
         except (JetsonError, OSError) as error:
             self.console.warning(f"this build leaves no record for `jetson-containers report`: {error}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.builder.record import RecordedFailure
+from jetson_containers.builder.records import RecordedFailure
 from jetson_containers.core.console import human_bytes, human_seconds
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetson_containers.llm.bench import BenchOptions
-    from jetson_containers.llm.chat import ChatOptions
+    from jetson_containers.llm.conversation import ChatOptions
     from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.serve import ServeRequest
@@ -45,7 +46,7 @@ def _request() -> type[LlmRequest]:
 
 
 def _chat_options() -> type[ChatOptions]:
-    from jetson_containers.llm.chat import ChatOptions
+    from jetson_containers.llm.conversation import ChatOptions
 
     return ChatOptions
 
@@ -134,6 +135,12 @@ def served_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def passed_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what stands behind `--`, for the runtime's own server."""
+    argument = click.argument("runtime_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- RUNTIME OPTIONS]")
+    return argument(function)
+
+
 @command()
 @model_options
 @compile_options
@@ -159,7 +166,8 @@ def compile_(app: App, *, request: LlmRequest, dry_run: bool) -> int:
 @command()
 @model_options
 @compile_options
-@click.option("--prompt", "-p", default="", help="Question; without it standard input is read.")
+@click.argument("words", nargs=-1, metavar="[PROMPT]")
+@click.option("--prompt", "-p", default="", help="Question; text on standard input is added to it.")
 @click.option("--system", default="", help="System message.")
 @click.option(
     "--max-tokens",
@@ -177,13 +185,17 @@ def compile_(app: App, *, request: LlmRequest, dry_run: bool) -> int:
 )
 @click.option("--seed", type=int, metavar="N", help="Seed of the sampler.")
 @collect(_chat_options, "options")
-def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) -> int:
+def chat(app: App, *, request: LlmRequest, options: ChatOptions, words: tuple[str, ...], dry_run: bool) -> int:
     """Chat with MODEL: a Hugging Face name, a directory, a .gguf file, or `tiny` (a small test model).
 
-    Example: jetson-containers llm chat tiny --prompt 'What is Jetson?'
+    Example: jetson-containers llm chat tiny 'What is Jetson?'
     """
+    from jetson_containers.core.errors import UsageError
     from jetson_containers.llm.chat import chat
 
+    if words and options.prompt:
+        raise UsageError("two prompts were given", hint="either behind the model, or with --prompt")
+    options = replace(options, prompt=" ".join(words) or options.prompt)
     answer = chat(request, options, context_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
@@ -192,6 +204,7 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) 
 
 @command()
 @model_options
+@passed_options
 @served_options
 @click.option(
     "--port",
@@ -206,7 +219,8 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) 
 @click.option("--detach", "-d", is_flag=True, help="Run in the background; it starts again after a reboot.")
 @click.option("--name", default="", metavar="NAME", help="Name of the container.")
 @click.option("--api-key-env", default="", metavar="NAME", help="Require the key that this variable holds.")
-@click.option("--generate", type=click.Choice(("compose", "quadlet")), help="Print a service file instead of starting.")
+@click.option("--generate", type=click.Choice(("compose", "quadlet", "systemd", "kube")),
+              help="Print a service file instead of starting.")  # fmt: skip
 @click.option("--another", is_flag=True, help="Start another copy of a model that is served already.")
 @collect(_serve_request, "wanted")
 def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool) -> int:
@@ -222,6 +236,7 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 
 @command()
 @model_options
+@passed_options
 @served_options
 @click.option(
     "--prompt",

@@ -1,4 +1,4 @@
-"""Serve a prepared model: in the foreground, detached, or as a compose file or quadlet that survives a reboot."""
+"""Serve a prepared model: in the foreground, detached, or as a service file that survives a reboot."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ServeRequest:
     address: str = "127.0.0.1"
     detach: bool = False
     name: str = ""
-    generate: str | None = None  # "compose" or "quadlet"
+    generate: str | None = None  # one of `service_files.KINDS`
     api_key_env: str = ""
     another: bool = False  # although the model is served already
 
@@ -107,6 +107,7 @@ def _served_already(found: RunningServer, decision: Decision, wanted: ServeReque
             (f"a context of {decision.job.context} tokens (it has {facts.context})", _is_longer(decision, found)),
             ("a key (`--api-key-env`)", wanted.api_key_env),
             (f"address {wanted.address}", wanted.address not in _LOOPBACK),
+            ("options of the runtime", decision.request.runtime_options),
         )
         if other
     ]
@@ -208,7 +209,10 @@ def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, context:
     console = context.console
     gpu = prepared.decision.job.target.device != "cpu"
     key_env = service.key_env if wanted.api_key_env else ""
-    text = service_files.generate(kind, planned, key_env, wanted.api_key_env, gpu=gpu)
+    # Paths of the API itself ask for the key, which a service file does not hold.
+    place = _place(wanted.address, wanted.port or DEFAULT_PORT)[1]
+    health = "" if key_env and service.health.startswith("/v1") else f"{place}{service.health}"
+    text = service_files.generate(kind, planned, key_env, wanted.api_key_env, gpu=gpu, health=health)
     if console.as_json:
         console.result_json({"kind": kind, "text": text})
     else:
