@@ -147,7 +147,7 @@ def test_fit_speed_of_a_slower_mode_is_predicted_or_unknown() -> None:
         faster = speeds(runtime, "40W")[0]  # the GPU's clock is higher, the memory's is not
         assert faster is not None
         assert full <= faster < 1.3 * full
-        assert (speeds(runtime, "10W")[1] or 0) < 1.1 * full  # its memory is slower too
+        assert (speeds(runtime, "10W")[1] or 0) > slow  # what its memory allows, whatever the GPU does
         assert speeds(runtime, "10W")[0] is None  # nobody published that mode's clocks
 
 
