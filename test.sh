@@ -10,6 +10,7 @@ ROOT="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
 LINT_PACKAGES=(shellcheck)
 ENGINE_PACKAGES=(docker-registry apache2-utils busybox-static mmdebstrap debootstrap xauth)
 ARM64_PACKAGES=(qemu-user-static binfmt-support)
+BROWSER_PACKAGES=(chromium chromium-driver)
 
 usage() {
   cat <<HELP
@@ -28,6 +29,8 @@ and unless --no-engine is given: docker.io where no engine answers,
   ${ENGINE_PACKAGES[*]}
 and on a machine that is not aarch64:
   ${ARM64_PACKAGES[*]}
+and where there is no browser with its driver, and the release has them as packages:
+  ${BROWSER_PACKAGES[*]}
 HELP
 }
 
@@ -73,6 +76,15 @@ need_arm64() { # emulation of arm64, so that images for boards are built and run
   [ -f "$registry/$name" ] || as_root update-binfmts --import "$name" >&2 || return 0
 }
 
+need_browser() { # for the tests of our pages; Ubuntu has Chromium as a snap only, which no driver of its own goes with
+  local package
+  if command -v chromedriver && { command -v chromium || command -v google-chrome; }; then return 0; fi >/dev/null 2>&1
+  for package in "${BROWSER_PACKAGES[@]}"; do
+    apt-cache show "$package" >/dev/null 2>&1 || { say "note: no package $package here, so no page is tested in a browser"; return 0; }
+  done
+  need_apt "${BROWSER_PACKAGES[@]}"
+}
+
 cd "$ROOT"
 preflight
 need_python
@@ -85,6 +97,7 @@ if command -v apt-get >/dev/null 2>&1 && can_be_root; then
     need_engine
     need_apt "${ENGINE_PACKAGES[@]}"
     need_arm64
+    need_browser
     # buildx is not in every release; its tests run wherever the client can be had, and say so where it cannot.
     TEST_BUILDX=$(scripts/buildx.sh) || say "note: no client with buildx can be had here"
     export TEST_BUILDX

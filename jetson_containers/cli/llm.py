@@ -10,6 +10,7 @@ import click
 from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, collect, command, global_options, list_option
 from jetson_containers.cli.llm_fit import fit, measured, suggest
+from jetson_containers.cli.llm_servers import logs, ps, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,6 +207,7 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) 
 @click.option("--name", default="", metavar="NAME", help="Name of the container.")
 @click.option("--api-key-env", default="", metavar="NAME", help="Require the key that this variable holds.")
 @click.option("--generate", type=click.Choice(("compose", "quadlet")), help="Print a service file instead of starting.")
+@click.option("--another", is_flag=True, help="Start another copy of a model that is served already.")
 @collect(_serve_request, "wanted")
 def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool) -> int:
     """Serve MODEL through an OpenAI-compatible API under /v1.
@@ -342,7 +344,7 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     return 0
 
 
-for each in (fit, measured, suggest, quantize, compile_, chat, serve, bench, list_, rm):
+for each in (fit, measured, suggest, quantize, compile_, chat, serve, bench, ps, stop, logs, list_, rm):
     llm.add_command(each)
 
 

@@ -43,7 +43,7 @@ def _question() -> type[FitQuestion]:
     "--context",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Context window in tokens; default 4096, 8192 from 24 GiB on.",
+    help="Context window in tokens; default 4096, or the model's where that is shorter.",
 )
 @click.option(
     "--max-batch", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="Sequences at once."
@@ -266,7 +266,12 @@ def _suggest_question() -> type[SuggestQuestion]:
 @click.option("--mode", default="", metavar="NAME", help="Power mode of the board, e.g. 15W; default: the fastest one.")
 @click.option("--vram", type=click.FloatRange(min=0), metavar="GIB", help="GiB of the graphics card.")
 @click.option("--runtime", "runtimes", multiple=True, metavar="NAME", help="Only this runtime; may be repeated.")
-@click.option("--context", type=click.IntRange(min=1), metavar="N", default=4096, show_default=True, help="Tokens.")
+@click.option(
+    "--context",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Context window in tokens; default 4096, or the model's where that is shorter.",
+)
 @click.option(
     "--least", type=click.FloatRange(min=0), metavar="N", default=7.0, show_default=True, help="Tokens/s of one answer."
 )
@@ -311,7 +316,10 @@ def _suggestions(app: App, machine: Machine, question: SuggestQuestion) -> int:
         return 3
     for line in columns(rows):
         app.console.result(line)
-    app.console.info(f"on {machine.id}, by size and age; how good a model is for a task, only its answers say")
+    tokens = max(one.fit.context for one in found)
+    app.console.info(
+        f"on {machine.id} with {tokens} tokens, by size and age; how good a model is for a task, only its answers say"
+    )
     return 0
 
 

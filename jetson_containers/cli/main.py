@@ -72,9 +72,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 ELSEWHERE = {
     "login": "`docker login` keeps the password of a registry.",
     "logout": "That is `docker logout`.",
-    "ps": "`docker ps` lists running containers.",
-    "stop": "`docker stop NAME` stops a container.",
-    "logs": "`docker logs NAME` shows what a container prints.",
+    "ps": "`docker ps` lists running containers, `jetson-containers llm ps` servers of language models.",
+    "stop": "`docker stop NAME` stops a container, `jetson-containers llm stop MODEL` a server.",
+    "logs": "`docker logs NAME` shows what a container prints, `jetson-containers llm logs MODEL` a server.",
     "exec": "`docker exec -it NAME bash` starts a shell in a container.",
     "rm": "`docker rm` removes a container, `docker rmi` an image.",
     "rmi": "`docker rmi` removes an image, `jetson-containers prune` all stages.",

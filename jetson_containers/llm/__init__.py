@@ -6,5 +6,5 @@ steps out (`pipeline`) in `containers`; `chat`, `serve` and `bench` start the se
 (`client`).
 
 Public modules: `bench`, `chat`, `context`, `decide`, `download_in_image`, `fit`, `in_use`, `models`, `prepare`,
-`request`, `run_hints`, `serve`, `stored`.
+`request`, `run_hints`, `serve`, `servers`, `stored`.
 """

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import InterruptedByUserError, UsageError, command
+from jetson_containers.core import json_text
+from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, UsageError, command
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.core.text import is_number
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
 SERVER = "io.jetson-containers.server"  # label of every server's container: those with it may be replaced
+FACTS = "io.jetson-containers.server.facts"  # what it serves, where and how, as JSON: see `servers.ServerFacts`
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for users with a hub of their own
 NO_PROGRAM = 127  # docker's exit code where the image lacks the program
 _NOT_STARTED = (125, 126, NO_PROGRAM)  # docker's own exit codes: no container, or nothing in it that could be run
@@ -144,9 +146,15 @@ class Containers:
         not_run = done.returncode in _NOT_STARTED or _OTHER_MACHINE in done.stdout
         return None if not_run else done.stdout
 
-    def server(self, service: Service, *, name: str, detach: bool = False, api_key: str = "") -> Launch:
-        """The docker command of a server on the host's network (it listens on the address it was parts)."""
+    def server(
+        self, service: Service, *, name: str, detach: bool = False, api_key: str = "", facts: str = ""
+    ) -> Launch:
+        """The docker command of a server on the host's network (it listens on the address it was parts).
+
+        `facts` is what its label says of it, as JSON.
+        """
         options = ["--env", "HF_HUB_OFFLINE=1", "--label", f"{SERVER}=1"]
+        options += ["--label", f"{FACTS}={facts}"] if facts else []
         options += [word for key, value in service.env.items() for word in ("--env", f"{key}={value}")]
         secret = {service.key_env: api_key} if api_key else {}
         options += [word for key in secret for word in ("--env", key)]
@@ -205,9 +213,10 @@ def claim(planned: Launch, *, running: bool = False) -> None:
             continue
         if not ours or (status.startswith("Up") and not running):
             what = "which is a running server" if ours else "which is not one of our servers"
+            ends = stop_command(name) if ours else command("docker", "rm", "-f", name)
             raise UsageError(
                 f"a container `{name}` exists already, {what}",
-                hint=f"use `--name` for another name; {command('docker', 'rm', '-f', name)} ends that one",
+                hint=f"use `--name` for another name; {ends} ends that one",
             )
         docker(client_of(planned), "rm", "--force", name)
 
@@ -265,14 +274,41 @@ def remove_orphans(client: Sequence[str]) -> None:
     listed = docker(client, "ps", "--filter", f"label={OWNER}", "--format", '{{.ID}} {{.Label "' + OWNER + '"}}')
     for line in listed.splitlines():
         container, _, whose = line.partition(" ")
-        pid, start, place = (*whose.split("."), "", "", "")[:3]
-        if place == _place() and is_number(pid) and started_at(int(pid)) != start:
+        if owner_process(whose) == 0:
             docker(client, "rm", "--force", container)
+
+
+def stop_command(*names: str) -> str:
+    """The command that ends servers."""
+    return command("jetson-containers", "llm", "stop", *names)
+
+
+def inspected(client: Sequence[str], fields: Mapping[str, str], *options: str) -> list[dict[str, Any]]:
+    """Fields of containers by name; `fields` maps names to places in docker's answer, `options` narrow `docker ps`.
+
+    Raises NotReadyError where the engine does not list them. One that ends meanwhile is left out.
+    """
+    listed = ask_docker(client, "ps", "--quiet", "--no-trunc", *options)
+    if listed.returncode != 0:
+        raise NotReadyError((listed.stderr.strip() or "docker ps failed").splitlines()[0])
+    if not (found := listed.stdout.split()):
+        return []
+    form = "{" + ",".join(f'"{name}":{{{{json {place}}}}}' for name, place in fields.items()) + "}"
+    shown = ask_docker(client, "inspect", "--format", form, *found)
+    return [json_text.parse(line) for line in shown.stdout.splitlines() if line.strip()]
 
 
 def owner() -> str:
     """This process, as in the label of its servers."""
     return f"{os.getpid()}.{started_at(os.getpid())}.{_place()}"
+
+
+def owner_process(whose: str) -> int | None:
+    """The process of an owner label; 0 where it has ended, None where it is one that cannot be seen here."""
+    pid, start, place = (*whose.split("."), "", "", "")[:3]
+    if place != _place() or not is_number(pid):
+        return None
+    return int(pid) if started_at(int(pid)) == start else 0
 
 
 def _place() -> str:

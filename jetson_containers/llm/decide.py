@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import fit_check
+from jetson_containers.llm.fit.predict import default_context
 from jetson_containers.llm.fit.query import DEFAULT_RUNTIME, DEFAULT_RUNTIMES
 from jetson_containers.llm.pipeline.steps import chosen_steps
 from jetson_containers.llm.pipeline.types import Selection
-from jetson_containers.llm.request import DEFAULT_CONTEXT, runtime_named
+from jetson_containers.llm.request import runtime_named
 from jetson_containers.llm.runtimes import support, support_table
 from jetson_containers.llm.runtimes.interface import Job
 from jetson_containers.llm.runtimes.mlc import devices
@@ -157,10 +158,15 @@ def _usual(runtime: Runtime, model: Model, target: Target) -> str:
     return support.kept(runtime.name, model.config) or runtime.quantizations(target)[0]
 
 
+def _most(model: Model) -> int:
+    """The longest context the model takes, in tokens; 0 where nothing says it."""
+    config = model.config or (model.shape.config if model.shape else None)
+    return (config.max_position if config else 0) or model.max_context
+
+
 def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target) -> Job:
     """Fill in what was not asked for."""
-    most = (model.config.max_position if model.config else 0) or model.max_context or DEFAULT_CONTEXT
-    usual = devices.usual_context(request.device) or DEFAULT_CONTEXT  # only MLC compiles for other devices
+    usual = devices.usual_context(request.device)  # only MLC compiles for other devices
     return Job(
         source=model.path,
         name=model.name,
@@ -168,7 +174,7 @@ def make_job(request: LlmRequest, model: Model, runtime: Runtime, target: Target
         quantization=request.quantization or _usual(runtime, model, target),
         target=target,
         prepared=model.prepared == runtime.name,
-        context=request.context or min(usual, most),
+        context=request.context or default_context(_most(model), usual),
         prefill_chunk=request.prefill_chunk,
         sliding_window=request.sliding_window,
         max_batch=request.max_batch,

@@ -8,27 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core import errors, json_text
-from jetson_containers.core.errors import EngineMissingError, NotReadyError
+from jetson_containers.core import errors
+from jetson_containers.core.errors import EngineMissingError, NotReadyError, UsageError
 from jetson_containers.llm import containers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from jetson_containers.core.console import Console
+    from jetson_containers.core.errors import JetsonError
     from jetson_containers.engine.interface import Engine
 
-_FIELDS = {"name": ".Name", "path": ".Path", "args": ".Args", "env": ".Config.Env", "mounts": ".Mounts"}
-_SHOWN = "{" + ",".join(f'"{name}":{{{{json {field}}}}}' for name, field in _FIELDS.items()) + "}"
+_FIELDS = {
+    "name": ".Name", "path": ".Path", "args": ".Args", "env": ".Config.Env", "mounts": ".Mounts",
+    "labels": ".Config.Labels",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunningContainer:
-    """`words` are the command line and the variables; `mounts` maps places in the container to those of the host."""
+    """`words` are the command line and the variables; `mounts` maps places in the container to those of the host.
+
+    `is_server`: it is one of ours, which `llm stop` ends.
+    """
 
     name: str
     words: tuple[str, ...]
     mounts: Mapping[str, str]
+    is_server: bool = False
 
     def uses(self, path: Path) -> bool:
         """Whether its options name `path` or something below it."""
@@ -47,7 +54,7 @@ class RunningContainer:
 
 
 def refuse(paths: Iterable[Path], engine: Callable[[], Engine], console: Console) -> None:
-    """Raises NotReadyError, with what ends them, where running containers use one of the paths.
+    """Raises UsageError, with what ends them, where servers use one of the paths, NotReadyError for other containers.
 
     Without an engine nothing runs; what cannot be found out is reported and stops nothing.
     """
@@ -59,28 +66,31 @@ def refuse(paths: Iterable[Path], engine: Callable[[], Engine], console: Console
     except NotReadyError as error:
         console.warning(f"cannot find out whether a server uses this: {error.message}", error.hint)
         return
-    used = {one.name: path for path in paths for one in running if one.uses(path)}
+    used = [(one, path) for one in running for path in paths if one.uses(path)]
     if used:
-        names = sorted(used)
-        raise NotReadyError(
-            f"what would be deleted is in use by {'container' if len(names) == 1 else 'containers'} "
-            + ", ".join(f"`{name}`" for name in names),
-            details=[f"`{name}` reads {used[name]}" for name in names],
-            hint=f"{errors.command(*client, 'rm', '-f', *names)} ends {'it' if len(names) == 1 else 'them'}",
-        )
+        raise _refusal(used, client)
+
+
+def _refusal(used: Sequence[tuple[RunningContainer, Path]], client: Sequence[str]) -> JetsonError:
+    """UsageError where all are servers of ours, else NotReadyError: the others are ended by docker."""
+    reads = {one.name: path for one, path in used}
+    servers = {one.name for one, _ in used if one.is_server}
+    names = sorted(reads)
+    ours, others = (sorted(chosen) for chosen in (servers, reads.keys() - servers))
+    ends = [containers.stop_command(*ours)] if ours else []
+    ends += [errors.command(*client, "rm", "-f", *others)] if others else []
+    kind = NotReadyError if others else UsageError
+    return kind(
+        f"what would be deleted is in use by {'container' if len(names) == 1 else 'containers'} "
+        + ", ".join(f"`{name}`" for name in names),
+        details=[f"`{name}` reads {reads[name]}" for name in names],
+        hint=f"{' and '.join(ends)} {'end' if len(ends) > 1 else 'ends'} {'it' if len(names) == 1 else 'them'}",
+    )
 
 
 def running_containers(client: Sequence[str]) -> list[RunningContainer]:
     """All of them, those of others too. Raises NotReadyError where the engine does not list them."""
-    listed = containers.ask_docker(client, "ps", "--quiet", "--no-trunc")
-    if listed.returncode != 0:
-        raise NotReadyError((listed.stderr.strip() or "docker ps failed").splitlines()[0])
-    if not (found := listed.stdout.split()):
-        return []
-    shown = containers.ask_docker(
-        client, "inspect", "--format", _SHOWN, *found
-    )  # it fails where one has ended meanwhile
-    return [_read(json_text.parse(line)) for line in shown.stdout.splitlines() if line.strip()]
+    return [_read(shown) for shown in containers.inspected(client, _FIELDS)]
 
 
 def _read(shown: Mapping[str, object]) -> RunningContainer:
@@ -89,8 +99,12 @@ def _read(shown: Mapping[str, object]) -> RunningContainer:
         if isinstance(mount, dict) and mount.get("Source"):
             mounts[str(mount.get("Destination"))] = str(mount["Source"])
     words = (shown.get("path"), *_items(shown, "args"), *_items(shown, "env"))
+    labels = shown.get("labels")
     return RunningContainer(
-        name=str(shown.get("name")).lstrip("/"), words=tuple(str(word) for word in words), mounts=mounts
+        name=str(shown.get("name")).lstrip("/"),
+        words=tuple(str(word) for word in words),
+        mounts=mounts,
+        is_server=isinstance(labels, dict) and containers.SERVER in labels,
     )
 
 

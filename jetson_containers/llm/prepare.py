@@ -43,7 +43,7 @@ class PreparedModel:
 
 def plan(request: LlmRequest, context: LlmContext, goal: Goal = Goal.SERVED) -> Decision:
     """Decide, and do nothing: the steps are those selected. Raises as `decide`, and DoesNotFitError."""
-    decision = _decided(request, context, goal, dry_run=True)
+    decision = decided(request, context, goal, dry_run=True)
     _show_notices(decision, context.console)
     return replace(decision, steps=decision.selected)
 
@@ -54,7 +54,7 @@ def prepare(request: LlmRequest, context: LlmContext, goal: Goal = Goal.SERVED) 
     Raises UsageError for what cannot work (with the reason and the nearest thing that can), DoesNotFitError, what the
     download and the image search raise, and StepError.
     """
-    return make(_decided(request, context, goal, dry_run=False), context)
+    return make(decided(request, context, goal), context)
 
 
 def make(decision: Decision, context: LlmContext) -> PreparedModel:
@@ -94,7 +94,8 @@ def look_up(request: LlmRequest, context: LlmContext, *, dry_run: bool) -> Findi
     )
 
 
-def _decided(request: LlmRequest, context: LlmContext, goal: Goal, *, dry_run: bool) -> Decision:
+def decided(request: LlmRequest, context: LlmContext, goal: Goal = Goal.SERVED, *, dry_run: bool = False) -> Decision:
+    """Decide, and do nothing: the first half of `prepare`. Raises as it."""
     model, quantization = lookup.split_quantization(request.model, request.quantization)
     request = replace(request, model=model, quantization=quantization)
     decision = decide(request, look_up(request, context, dry_run=dry_run), goal)

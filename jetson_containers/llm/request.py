@@ -33,7 +33,6 @@ ALIASES = {
     "bnb": "bitsandbytes",
     "hf": "transformers",
 }
-DEFAULT_CONTEXT = 4096  # tokens, where the model has as many: a context of 131072 would not fit any small board
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from jetson_containers.core import files
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError, command
 from jetson_containers.core.text import is_number
 from jetson_containers.hub.transfer.owner import owner_of
-from jetson_containers.llm import containers, prepare, service_files, session
+from jetson_containers.llm import containers, prepare, servers, service_files, session
 from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Service
+    from jetson_containers.llm.servers import RunningServer
 
 DEFAULT_PORT = 8080
+_LONGEST_NAME = 60  # characters of a model's name in that of its container
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -45,6 +48,7 @@ class ServeRequest:
     name: str = ""
     generate: str | None = None  # "compose" or "quadlet"
     api_key_env: str = ""
+    another: bool = False  # although the model is served already
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +75,57 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
         return None
     if wanted.port and not wanted.generate:
         _refuse_taken_port(wanted, context)
-    prepared = prepare.prepare(request, context)
+    decision = prepare.decided(request, context)
+    if not (wanted.generate or wanted.another) and (found := _serving(decision, context)):
+        return _served_already(found, decision, wanted, context.console)
+    prepared = prepare.make(decision, context)
     if wanted.generate:
-        _generate(prepared, wanted, wanted.generate, context.console)
+        _generate(prepared, wanted, wanted.generate, context)
         return None
     containers.remove_orphans(containers.client_for(prepared.containers.engine))
     with reserved(wanted, context.data) as port:
         return _start(prepared, wanted, port, key, context)
+
+
+def _serving(decision: Decision, context: LlmContext) -> RunningServer | None:
+    """The server that has this model already. Without an engine there is none; preparing will say so."""
+    with contextlib.suppress(NotReadyError):
+        client = servers.client_for(context.engine())
+        return servers.serving(servers.facts_of(decision, task="serve", data=context.data), client)
+    return None
+
+
+def _served_already(found: RunningServer, decision: Decision, wanted: ServeRequest, console: Console) -> Served:
+    """Say where. Raises UsageError where what was asked for is something that server does not give."""
+    facts = found.facts
+    another = "use `--another` to start another copy"
+    differs = [
+        what
+        for what, other in (
+            (f"port {wanted.port}", wanted.port and not facts.url.endswith(f":{wanted.port}/v1")),
+            (f"name `{wanted.name}`", wanted.name and wanted.name != found.name),
+            (f"a context of {decision.job.context} tokens (it has {facts.context})", _is_longer(decision, found)),
+            ("a key (`--api-key-env`)", wanted.api_key_env),
+            (f"address {wanted.address}", wanted.address not in _LOOPBACK),
+        )
+        if other
+    ]
+    ends = containers.stop_command(found.name)
+    if differs:
+        raise UsageError(
+            f"{decision.title} is already served at {facts.url}, and not with {', '.join(differs)}",
+            hint=f"{ends} ends that server; {another}",
+        )
+    console.ok(f"{decision.title} is already served at {facts.url}; {another}, {ends} to end it")
+    served = Served(
+        name=found.name, url=facts.url, health=facts.health, model=facts.model, image=found.image, runtime=facts.runtime
+    )
+    show(served, console)
+    return served
+
+
+def _is_longer(decision: Decision, found: RunningServer) -> bool:
+    return bool(decision.request.context) and decision.request.context > found.facts.context
 
 
 def _refuse_taken_port(wanted: ServeRequest, context: LlmContext) -> None:
@@ -100,9 +148,8 @@ def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, c
         context.console.warning(
             f"anyone who can reach {wanted.address}:{port} can use this server", "require a key with --api-key-env NAME"
         )
-    planned = _planned(prepared, wanted, service, port, key)
-    address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(wanted.address, wanted.address)  # noqa: S104 - compared
-    place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+    address, place = _place(wanted.address, port)
+    planned = _planned(prepared, wanted, service, port, key, context.data)
     served = Served(
         name=planned.name,
         url=f"{place}/v1",
@@ -120,6 +167,12 @@ def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, c
     return served
 
 
+def _place(address: str, port: int) -> tuple[str, str]:
+    """Where a server that listens on an address answers on this machine: the address, and the beginning of its URL."""
+    reached = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared
+    return reached, f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
 def _service(decision: Decision, wanted: ServeRequest, port: int) -> Service:
     options = ServeOptions(
         port=port, host=wanted.address, threads=decision.request.threads, api_key=bool(wanted.api_key_env)
@@ -127,14 +180,32 @@ def _service(decision: Decision, wanted: ServeRequest, port: int) -> Service:
     return decision.service(options)
 
 
-def _planned(prepared: PreparedModel, wanted: ServeRequest, service: Service, port: int, key: str) -> Launch:
-    name = wanted.name or f"jetson-llm-{prepared.decision.runtime.name}-{port}"
-    return prepared.containers.server(service, name=name, detach=wanted.detach or bool(wanted.generate), api_key=key)
+def _planned(
+    prepared: PreparedModel, wanted: ServeRequest, service: Service, port: int, key: str, data: Path
+) -> Launch:
+    place = _place(wanted.address, port)[1]
+    facts = servers.facts_of(
+        prepared.decision, task="serve", data=data, url=f"{place}/v1", health=f"{place}{service.health}"
+    )
+    return prepared.containers.server(
+        service,
+        name=wanted.name or name_of(prepared.decision.model.name, port),
+        detach=wanted.detach or bool(wanted.generate),
+        api_key=key,
+        facts=facts.label,
+    )
 
 
-def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, console: Console) -> None:
+def name_of(model: str, port: int) -> str:
+    """The container that serves a model on a port; docker takes letters, digits and `_.-`."""
+    plain = re.sub(r"[^a-z0-9_.-]+", "-", model.lower()).strip("-.")[:_LONGEST_NAME]
+    return f"jetson-llm-{plain}-{port}" if plain else f"jetson-llm-{port}"
+
+
+def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, context: LlmContext) -> None:
     service = _service(prepared.decision, wanted, wanted.port or DEFAULT_PORT)
-    planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "")
+    planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "", context.data)
+    console = context.console
     gpu = prepared.decision.job.target.device != "cpu"
     key_env = service.key_env if wanted.api_key_env else ""
     text = service_files.generate(kind, planned, key_env, wanted.api_key_env, gpu=gpu)
@@ -179,7 +250,7 @@ def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmCont
         except BaseException:
             containers.docker(containers.client_of(planned), "rm", "--force", planned.name)
             raise
-    shows, ends = (command("docker", *words, planned.name) for words in (("logs", "-f"), ("rm", "-f")))
+    shows, ends = command("jetson-containers", "llm", "logs", "-f", planned.name), containers.stop_command(planned.name)
     context.console.ok(f"serving; {shows} shows its log, {ends} ends it")
 
 

@@ -15,7 +15,7 @@ from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import StepError
 from jetson_containers.core.memory import read_memory
 from jetson_containers.core.text import is_number
-from jetson_containers.llm import containers
+from jetson_containers.llm import containers, servers
 from jetson_containers.llm.client import OpenAIClient, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
 
@@ -90,7 +90,8 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
     options = ServeOptions(port=free_port(), threads=threads or default_threads())
     service = prepared.decision.service(options)
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
-    planned = prepared.containers.server(service, name=name)
+    facts = servers.facts_of(prepared.decision, task="session", data=context.data)
+    planned = prepared.containers.server(service, name=name, facts=facts.label)
     log = containers.log_of(context.settings, name)
     memory = MemoryWatch.start()
     context.console.detail(f"server: {planned.shell}")

@@ -34,6 +34,8 @@ from jetson_containers.engine.probe import ProbedHost
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from selenium.webdriver.chrome.webdriver import WebDriver
+
 SESSION = secrets.token_hex(6)
 LABEL = "io.jetson-containers.test-session"
 PREFIX = f"jetson-containers-test/{SESSION}"  # names of images that tests make
@@ -150,6 +152,15 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[WebDriver]:
+    """One browser for all tests of pages; see tests/real/browser.py for screens and complaints."""
+    from tests.real.browser import started  # imported late: most tests need no selenium
+
+    with started() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

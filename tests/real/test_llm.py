@@ -208,9 +208,24 @@ def served(image: str, data: Path) -> Iterator[tuple[str, int]]:
 
 def test_rm_refuses_a_model_that_is_served(served: tuple[str, int], data: Path) -> None:
     """A model that is served is not deleted."""
-    refused = run("llm", "rm", "tiny", "-y", data=data, code=4)
-    assert served[0] in refused.stderr
+    refused = run("llm", "rm", "tiny", "-y", data=data, code=2)
+    assert f"`jetson-containers llm stop {served[0]}`" in refused.stderr
     assert (data / ARTEFACT).exists()
+
+
+def test_servers_are_listed_found_again_and_stopped(image: str, data: Path) -> None:
+    """A detached server is listed, found in the place of a second copy, its log read, and ended by its model's name."""
+    words = ("llm", "serve", "tiny", "--image", image, "--detach")
+    url = run(*words, data=data).stdout.strip()
+    again = run(*words, data=data)
+    assert again.stdout.strip() == url
+    assert "already served" in again.stderr
+    (mine,) = [one for one in json.loads(run("llm", "ps", "--json", data=data).stdout) if one["data"] == str(data)]
+    assert (mine["url"], mine["model"], mine["status"], mine["detached"]) == (url, "tiny-llama", "running", True)
+    shown = run("llm", "logs", mine["name"], data=data)
+    assert "server is listening" in shown.stdout + shown.stderr
+    assert run("llm", "stop", mine["name"], data=data).stdout.strip() == mine["name"]
+    assert mine["name"] not in run("llm", "ps", "--json", data=data).stdout
 
 
 def test_openai_client_talks_to_the_server(served: tuple[str, int]) -> None:

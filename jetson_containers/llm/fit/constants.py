@@ -109,9 +109,7 @@ class SystemConstants:
     unevictable: float
     discrete: float
     baseline: Mapping[str, float]
-    context_small: int
-    context_large: int
-    context_large_from: float
+    context: int
     bytes_per_cycle: float
     filled: int
     prompt: int
@@ -121,7 +119,7 @@ class SystemConstants:
 def system() -> SystemConstants:
     """The constants that no runtime decides."""
     table = load_facts("fit")
-    row, context, speed = table["system"], table["context"], table["speed"]
+    row, speed = table["system"], table["speed"]
     return SystemConstants(
         margin=float(row["margin"]) * GIB,
         saturation=float(row["saturation"]) * GIB,
@@ -130,9 +128,7 @@ def system() -> SystemConstants:
         unevictable=float(row["unevictable"]) * GIB,
         discrete=float(row["discrete"]) * GIB,
         baseline={name: float(size) * GIB for name, size in row["baseline"].items()},
-        context_small=int(context["small"]),
-        context_large=int(context["large"]),
-        context_large_from=float(context["large_from"]) * GIB,
+        context=int(table["context"]),
         bytes_per_cycle=float(speed["bytes_per_cycle"]),
         filled=int(speed["filled"]),
         prompt=int(speed["prompt"]),

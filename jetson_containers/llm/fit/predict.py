@@ -170,7 +170,7 @@ def predict(
         raise UsageError("context and prefill chunk are numbers of tokens, the batch is at least 1")
     machine = board if isinstance(board, Machine) else of_board(board)
     case = _case(config, constants.runtime(runtime), machine, quantization, wanted)
-    tokens = context or default_context(config, machine)
+    tokens = context or default_context(config.max_position)
     sizes = _sizes(case, _load(wanted, tokens, max_batch), wanted)
     verdict, reason, swap = _verdict(case, sizes)
     made = () if case.ready_made else peak.steps(config, case.variant.steps, case.held.total)
@@ -202,7 +202,7 @@ def predict(
         first_token_s=pace.first_token,
         batch_tokens_per_s=pace.batch,
         sequences=_sequences(case, sizes, wanted, tokens),
-        notes=(*_notes(case, tokens), *_unknown_speed_notes(runtime, machine, pace)),
+        notes=(*_notes(case, tokens, is_default=not context), *_unknown_speed_notes(runtime, machine, pace)),
     )
 
 
@@ -356,11 +356,13 @@ def quality(quantization: str) -> int:
     return 1 if name.startswith(_THREE_BITS) else 0
 
 
-def default_context(config: ModelConfig, machine: Machine) -> int:
-    """Tokens where none were asked for."""
-    table = constants.system()
-    wanted = table.context_large if machine.memory >= table.context_large_from else table.context_small
-    return min(wanted, config.max_position or wanted)
+def default_context(most: int, usual: int = 0) -> int:
+    """Tokens where none were asked for, for `fit`, `suggest`, `chat` and `serve`.
+
+    `most`: what the model takes, 0: unknown; `usual`: the default where a device has its own.
+    """
+    wanted = usual or constants.system().context
+    return min(wanted, most or wanted)
 
 
 def variant_for(runtime: RuntimeConstants, machine: Machine, family: str = "", quantization: str = "") -> Variant:
@@ -537,9 +539,11 @@ def _list(majors: Iterable[int]) -> str:
     return ", ".join(str(major) for major in majors)
 
 
-def _notes(case: _Case, context: int) -> tuple[str, ...]:
+def _notes(case: _Case, context: int, *, is_default: bool) -> tuple[str, ...]:
     notes = [*case.machine.notes, *size_notes(case.config)]
     trained = case.config.max_position
+    if is_default and trained > context:
+        notes.append(f"{context} tokens are the default; the model takes up to {trained} (`--context`)")
     if trained and context > trained:
         notes.append(f"the model was trained for {trained} tokens; answers degrade beyond that")
     return (*notes, *_older(case.runtime, case.variant, case.machine))

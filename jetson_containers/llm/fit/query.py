@@ -14,7 +14,14 @@ from jetson_containers.llm.fit import constants
 from jetson_containers.llm.fit.advice import FitRequest, advise, ask
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named, of_board, of_platform, of_target
-from jetson_containers.llm.fit.predict import FitOptions, FitVerdict, quality, quantization_named, variant_for
+from jetson_containers.llm.fit.predict import (
+    FitOptions,
+    FitVerdict,
+    default_context,
+    quality,
+    quantization_named,
+    variant_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,7 +102,7 @@ def answer(
     request = FitRequest(
         runtime=runtimes[0],
         quantization=question.quantization or shape.quantization,
-        context=question.context or shape.context,
+        context=question.context or (default_context(shape.context) if shape.context else 0),
         max_batch=question.max_batch,
         options=options,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("llama_cpp", "vllm", "mlc")  # which serve without a long conversion; others by name
 _FIRST_YEAR = 2023
+_LEAST = 512  # tokens of context; less is of use only where it was asked for
 _SOLD = 36  # the L4T from which on boards get releases: nobody buys older ones for a model
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuggestQuestion:
-    """What a suggested model has to do: `least` tokens/s of one answer, with `context` tokens (0: the default)."""
+    """What a suggested model has to do: `least` tokens/s of one answer, with `context` tokens (None: the default)."""
 
     runtimes: tuple[str, ...] = ()  # none: those of `RUNTIMES`
-    context: int = 0
+    context: int | None = None
     least: float = 7.0  # tokens/s, about as fast as people read
     baseline: str = "desktop"
     limit: int = 10
@@ -117,7 +119,7 @@ def _ask(
             runtime=runtime,
             board=machine,
             quantization=quantization,
-            context=min(question.context, config.max_position or question.context),
+            context=min(question.context or 0, config.max_position or sys.maxsize),
             options=options,
         )
     except UsageError:  # its version of the runtime has no such quantization
@@ -126,7 +128,11 @@ def _ask(
 
 def _runs_well(fit: Fit, question: SuggestQuestion) -> bool:
     fast = (fit.decode_tokens_per_s or 0) >= question.least
-    return fit.verdict in {FitVerdict.FITS, FitVerdict.TIGHT} and fast and fit.context >= min(question.context, 512)
+    return (
+        fit.verdict in {FitVerdict.FITS, FitVerdict.TIGHT}
+        and fast
+        and fit.context >= min(question.context or _LEAST, _LEAST)
+    )
 
 
 def _quantizations(config: ModelConfig, runtime: str, machine: Machine) -> Sequence[str]:

@@ -137,6 +137,7 @@ def test_chat_without_a_question_prepares_nothing(
     """No model is loaded for no question."""
     monkeypatch.setattr("sys.stdin", stdin)
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("prepared"))
+    monkeypatch.setattr(prepare, "make", lambda *_, **__: pytest.fail("made"))
     with pytest.raises(UsageError, match="no prompt given"):
         chat.chat(LlmRequest(model="tiny"), chat.ChatOptions(), context)
 

@@ -6,11 +6,13 @@ import pytest
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
+from jetson_containers.llm.fit import suggest
 from jetson_containers.llm.fit.machine import board_named, of_board
 from jetson_containers.llm.fit.predict import FitVerdict
+from jetson_containers.llm.fit.query import FitQuestion, answer
 from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import from_hf
-from jetson_containers.llm.models.types import Model
+from jetson_containers.llm.models.types import Model, ModelShape
 from jetson_containers.llm.request import LlmRequest, runtime_named
 from jetson_containers.llm.runtimes.interface import ServeOptions, Target
 from jetson_containers.platforms import detect
@@ -105,3 +107,33 @@ def test_choose_runtime_takes_the_maker_unless_another_is_asked_for(
     raw = {**LLAMA, "quantization_config": {"quant_method": method, "bits": 4}} if method else LLAMA
     model = Model(asked="m", name="m", path="/data/m", identity="i", config=from_hf(raw, "m"), maker=maker)
     assert choose_runtime(LlmRequest(model="m", runtime=asked), model).name == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("Qwen3-4B", 0), ("TinyLlama-1.1B-Chat-v1.0", 2048), ("Meta-Llama-3.1-8B-Instruct", 0)]
+)
+@pytest.mark.parametrize("board", ["orin-nano-8gb", "agx-orin-64gb", "agx-thor"])
+def test_decide_takes_the_context_that_fit_and_suggest_take(name: str, most: int, board: str) -> None:
+    """Without --context, `chat` and `serve` take the context of `fit` and `suggest`, on each board."""
+    config, machine = known.config(name), of_board(board_named(board))
+    assert config is not None
+    model = Model(asked=name, name=name, path="/data/m", identity="m", config=config)
+    found = Findings(
+        model=model, runtime=runtime_named("llama_cpp"), target=Target(platform=ORIN, versions={}), machine=machine
+    )
+    chosen = decide(LlmRequest(model=name), found)
+    shape = ModelShape(name=name, config=config, origin="")
+    fitting = answer(shape, machine, FitQuestion(runtime="llama_cpp")).best
+    suggested = suggest.suggestions(machine, suggest.SuggestQuestion(limit=1))[0].fit
+    assert chosen.job.context == fitting.context == (most or suggested.context)
+    said = any("are the default" in note for note in fitting.notes)
+    assert said == (config.max_position > fitting.context)
+
+
+def test_decide_bounds_the_default_context_by_what_a_file_here_was_trained_for() -> None:
+    """A prepared file has no configuration of a checkpoint, and its own limit holds all the same."""
+    config = from_hf({**LLAMA, "max_position_embeddings": 1024})
+    held = ModelShape(name="m", config=config, origin="", runtimes=("llama_cpp",))
+    model = Model(asked="m.gguf", name="m", path="/data/m.gguf", identity="m", prepared="llama_cpp", shape=held)
+    found = Findings(model=model, runtime=runtime_named("llama_cpp"), target=Target(platform=ORIN, versions={}))
+    assert decide(LlmRequest(model="m.gguf"), found).job.context == 1024

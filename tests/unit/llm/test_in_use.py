@@ -14,8 +14,8 @@ import pytest
 from jetson_containers.cli import main
 from jetson_containers.cli.app import App
 from jetson_containers.core.console import Console
-from jetson_containers.core.errors import EngineMissingError, EnginePermissionError, NotReadyError
-from jetson_containers.llm import in_use
+from jetson_containers.core.errors import EngineMissingError, EnginePermissionError, NotReadyError, UsageError
+from jetson_containers.llm import containers, in_use
 from jetson_containers.llm.in_use import RunningContainer
 from tests.fakes import FakeEngine
 
@@ -53,10 +53,13 @@ def client(tmp_path: Path) -> Client:
     return Client(tmp_path, FakeEngine())
 
 
-def container(command: str, data: object, *, name: str = "/server-1", env: Sequence[str] = ()) -> dict[str, Any]:
+def container(
+    command: str, data: object, *, name: str = "/server-1", env: Sequence[str] = (), ours: bool = False
+) -> dict[str, Any]:
     path, *args = shlex.split(command)
     mounts = [{"Type": "bind", "Source": str(data), "Destination": "/data"}, {"Type": "tmpfs", "Destination": "/tmp"}]
-    return {"name": name, "path": path, "args": args, "env": [*env], "mounts": mounts}
+    labels = {containers.SERVER: "1"} if ours else None
+    return {"name": name, "path": path, "args": args, "env": [*env], "mounts": mounts, "labels": labels}
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,19 @@ def test_in_use_refusal_names_the_servers_and_what_ends_them(tmp_path: Path, cli
     assert "`a`, `b`" in caught.value.message
     assert str(tmp_path / MODEL) in caught.value.details[0]
     assert f"`{tmp_path}/docker rm -f a b`" in str(caught.value.hint)
+
+
+def test_in_use_refusal_ends_servers_of_ours_with_llm_stop(tmp_path: Path, client: Client, console: Console) -> None:
+    """Servers of ours are ended by `llm stop`, containers of others by docker."""
+    client.lists(container(SERVER, tmp_path, name="/a", ours=True), container(SERVER, tmp_path, name="/b", ours=True))
+    with pytest.raises(UsageError) as caught:
+        in_use.refuse([tmp_path / MODEL], lambda: client.engine, console)
+    assert str(caught.value.hint) == "`jetson-containers llm stop a b` ends them"
+    client.lists(container(SERVER, tmp_path, name="/a", ours=True), container(SERVER, tmp_path, name="/c"))
+    with pytest.raises(NotReadyError) as mixed:
+        in_use.refuse([tmp_path / MODEL], lambda: client.engine, console)
+    assert "`jetson-containers llm stop a` and " in str(mixed.value.hint)
+    assert "rm -f c` end them" in str(mixed.value.hint)
 
 
 def test_in_use_refuses_nothing_where_nothing_uses_it(tmp_path: Path, client: Client, console: Console) -> None:

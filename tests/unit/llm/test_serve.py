@@ -82,7 +82,10 @@ def start(
     context: LlmContext, containers: Containers, monkeypatch: pytest.MonkeyPatch, **wanted: Any
 ) -> serve.Served | None:
     """Serve with everything but the start of a container."""
-    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
+    ready = prepared(containers)
+    monkeypatch.setattr(prepare, "decided", lambda *_, **__: ready.decision)
+    monkeypatch.setattr(prepare, "make", lambda *_, **__: ready)
+    monkeypatch.setattr(serve, "_serving", lambda *_: None)
     monkeypatch.setattr(serve, "_wait_for", lambda *_: None)
     monkeypatch.setattr(serve.subprocess, "run", lambda argv, **_: subprocess.CompletedProcess(argv, 0, "", ""))
     return serve.serve(LlmRequest(model="x"), serve.ServeRequest(**wanted), context)
@@ -202,7 +205,7 @@ def test_serve_refuses_a_taken_port_before_the_model_is_prepared(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, listening: socket.socket
 ) -> None:
     """Without an engine, too: nothing of ours can listen there then."""
-    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("hours of work for nothing"))
+    monkeypatch.setattr(prepare, "make", lambda *_, **__: pytest.fail("hours of work for nothing"))
 
     def missing() -> FakeEngine:
         return FakeEngine(missing=EngineMissingError("no container engine"))
@@ -223,7 +226,7 @@ def test_serve_generate_does_not_depend_on_who_listens_now(
     start(replace(context, console=console), containers, monkeypatch, generate="compose", api_key_env="NOT_SET")
     answer = json.loads(console.out.getvalue())  # type: ignore[union-attr]
     assert answer["kind"] == "compose"
-    service = yaml.safe_load(answer["text"])["services"]["jetson-llm-llama_cpp-8080"]
+    service = yaml.safe_load(answer["text"])["services"]["jetson-llm-x-8080"]
     assert "8080" in service["command"]
     assert any(entry.startswith("LLAMA_API_KEY=${NOT_SET:?") for entry in service["environment"])
 

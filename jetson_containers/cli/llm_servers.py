@@ -1,0 +1,103 @@
+"""`llm ps`, `llm stop` and `llm logs`: the servers that run here."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from jetson_containers.cli.app import App, command
+
+if TYPE_CHECKING:
+    from jetson_containers.llm.servers import RunningServer
+
+
+@command("ps")
+def ps(app: App, /) -> int:
+    """List the servers that run here: model, address, since when.
+
+    Example: jetson-containers llm ps --json
+    """
+    from jetson_containers.llm import servers
+
+    found = servers.listing(servers.client_for(app.engine))
+    if app.console.as_json:
+        app.console.result_json([one.to_json() for one in found])
+        return 0
+    if not found:
+        app.console.info("no server runs here; `jetson-containers llm serve MODEL --detach` starts one")
+        return 0
+    header = ("name", "model", "runtime", "address", "status", "image")
+    app.console.table(header, [_row(one) for one in found], to_result=True)
+    return 0
+
+
+@command("stop")
+@click.argument("server", required=False, default="", metavar="[MODEL|NAME]")
+@click.option("--all", "everything", is_flag=True, help="End all servers of `llm serve`.")
+def stop(app: App, /, *, server: str, everything: bool) -> int:
+    """End a server, named by its model, its container or its address; without a name the only one.
+
+    Example: jetson-containers llm stop Qwen2.5-1.5B-Instruct
+    """
+    from jetson_containers.core.errors import UsageError
+    from jetson_containers.llm import servers
+
+    if server and everything:
+        raise UsageError("a name and `--all` were given", hint="leave one of them out")
+    client = servers.client_for(app.engine)
+    found = servers.listing(client)
+    offered = [one for one in found if one.facts.task != "session"]  # a chat of another terminal is ended by name only
+    ended = offered if everything else servers.chosen(found if server else offered, server)
+    for one in ended:
+        servers.stop(one, client)
+        if not app.console.as_json:
+            app.console.result(one.name)
+    if app.console.as_json:
+        app.console.result_json([one.name for one in ended])
+    elif not ended:
+        app.console.info("no server runs here")
+    return 0
+
+
+@command("logs")
+@click.argument("server", required=False, default="", metavar="[MODEL|NAME]")
+@click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C or the end of the server.")
+@click.option("--tail", "-n", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
+def logs(app: App, /, *, server: str, follow: bool, tail: int | None) -> int:
+    """Show what a server printed, named as in `llm stop`.
+
+    Example: jetson-containers llm logs -f Qwen2.5-1.5B-Instruct
+    """
+    from jetson_containers.core.errors import UsageError
+    from jetson_containers.llm import servers
+
+    client = servers.client_for(app.engine)
+    found = servers.chosen(servers.listing(client), server)
+    if len(found) > 1:
+        raise UsageError(f"several servers have `{server}`", hint=f"name one: {', '.join(one.name for one in found)}")
+    return servers.logs(found[0], client, follow=follow, tail="all" if tail is None else str(tail))
+
+
+def _row(server: RunningServer) -> tuple[str, ...]:
+    facts = server.facts
+    weights = f"{facts.model} {facts.quantization}".strip() or "unknown"
+    return (server.name, weights, facts.runtime, facts.url or facts.task, _status(server), server.image)
+
+
+def _status(server: RunningServer) -> str:
+    """How long it runs, or what has become of it."""
+    try:
+        started = datetime.datetime.fromisoformat(f"{server.since[:19]}+00:00")  # nanoseconds are not read
+    except ValueError:
+        return server.status
+    seconds = (datetime.datetime.now(datetime.timezone.utc) - started).total_seconds()
+    return f"{server.status} for {_age(max(seconds, 0))}" if server.status == "running" else server.status
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
