@@ -73,6 +73,10 @@ class ModelServer(HubServer):
         """Requests for the contents of blobs, redirects left out."""
         return [seen for seen in self.seen if seen.path.startswith("/storage/")]
 
+    def sent_of(self, data: bytes) -> int:
+        """Bytes of a blob that were sent since the log began."""
+        return self.sent.get(digest_of(data), 0)
+
     # how it answers
 
     def answer(self, request: Any) -> None:

@@ -54,8 +54,8 @@ def choose(stored: Sequence[Stored], wanted: str, *, runtime: str = "", quantiza
 
     Raises NothingMatchedError.
     """
-    wanted = downloaded.whole_name(wanted)
-    exact = [one for one in stored if one.model == wanted]  # `tiny` is not `acme/tiny` where both are here
+    whole = downloaded.whole_name(wanted)
+    exact = [one for one in stored if one.model in {wanted, whole}]  # `tiny` is not `acme/tiny` where both are here
     narrowed = [
         one
         for one in exact or stored

@@ -367,10 +367,14 @@ class Transport:
 
         class Redirects(urllib.request.HTTPRedirectHandler):
             def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-                check(newurl)
+                try:
+                    check(newurl)
+                except BaseException:
+                    fp.close()  # the caller does so only where there is something to go on with
+                    raise
                 new = super().redirect_request(req, fp, code, msg, headers, newurl)
                 if new is not None:
-                    req.follow(new)
+                    new.left = req.left  # type: ignore[attr-defined]  # all of a chain end by the same moment
                     new.method = req.get_method()
                     secret = req.get_header("Authorization")
                     if secret and urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:
