@@ -64,6 +64,6 @@ say "\$ ./autotag llama_cpp"
 IMAGE=$(./autotag --disable registry,build llama_cpp)
 say "$IMAGE"
 step ./run.sh "$IMAGE" llama-cli --version
-step ./jetson-containers llm chat "$MODEL" --image "$IMAGE" --quantization Q4_K_M --prompt "$PROMPT"
+step ./jetson-containers llm chat "$MODEL" --image "$IMAGE" --quantization Q4_K_M --prompt "$PROMPT" </dev/null
 say ""
 say "Done. Go on with:  ./jetson-containers llm chat $MODEL   (a conversation; /exit ends it)"

@@ -23,6 +23,7 @@ from jetson_containers.engine.interface import (
     BuildTimeoutError,
     Capabilities,
     EngineUsage,
+    HistoryEntry,
     LocalImage,
     OutOfMemoryError,
     RunCapabilities,
@@ -81,6 +82,7 @@ class FakeEngine:
     in_use: set[str] = field(default_factory=set)
     build_cache: int = 0  # bytes
     layer_chains: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by image ID; else one layer of its own
+    histories: dict[str, tuple[HistoryEntry, ...]] = field(default_factory=dict)  # by reference
     answer: Callable[[RunCall], RunResult] = lambda _call: RunResult(exit_code=0, output="")
     on_build: Callable[[BuildRequest], None] | None = None  # called in the building thread, before the outcome
     requests: list[BuildRequest] = field(default_factory=list)
@@ -248,6 +250,10 @@ class FakeEngine:
     def layers(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         self._check()
         return {name: self.layer_chains.get(name, (name,)) for name in ids}
+
+    def history(self, reference: str) -> tuple[HistoryEntry, ...]:
+        self._check()
+        return self.histories.get(reference, ())
 
     def prune_build_cache(self) -> int:
         self.calls.append(("prune_build_cache",))

@@ -156,6 +156,15 @@ def find(
     raise refusal(search.everything())
 
 
+def find_here(request: Sequence[str], host: Platform, engine: Callable[[], Engine], settings: Settings) -> str | None:
+    """The image of the local store that answers a request; None where there is none. No registry is asked.
+
+    Raises UsageError for an empty or wrong request.
+    """
+    best = choose(request, host, (LocalSource(engine),), options(settings, prefer=("local",))).best
+    return best.reference if best else None
+
+
 class ImageSearch:
     """The sources of one request, each asked only when its turn comes.
 

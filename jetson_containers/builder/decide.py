@@ -90,12 +90,17 @@ def facts(graph: Graph, plans: Sequence[BuildPlan], store: Store) -> Facts:
 
     Raises NotReadyError subclasses when the engine cannot be reached.
     """
-    images = store.engine.images()  # one question, however many stages there are
-    by_key: dict[str, list[LocalImage]] = {}
-    for image in images:
-        by_key.setdefault(image.labels.get(labels.KEY, ""), []).append(image)
-    found = {key: image_of_stage(node, by_key.get(key, ())) for key, node in graph.nodes.items()}
+    names = [node.stage.image for node in graph.nodes.values()] + [plan.final for plan in plans if plan.final]
+    images = store.engine.images_named(list(dict.fromkeys(names)))
+    found = {key: image_of_stage(node, images) for key, node in graph.nodes.items()}
     named = {plan.final: finals.of_plan(plan, image_named(plan.final, images)) for plan in plans if plan.final}
+    if not all(
+        found.values()
+    ):  # a final whose stages were pruned: only then the whole store counts, which takes seconds
+        by_key: dict[str, list[LocalImage]] = {}
+        for image in store.engine.images():
+            by_key.setdefault(image.labels.get(labels.KEY, ""), []).append(image)
+        found = {key: image or image_of_stage(graph.nodes[key], by_key.get(key, ())) for key, image in found.items()}
     return Facts(
         stages={key: image for key, image in found.items() if image is not None},
         finals={name: image for name, image in named.items() if image is not None},

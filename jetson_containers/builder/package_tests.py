@@ -96,15 +96,15 @@ def due(node: Node, options: BuildOptions, recorded: Mapping[str, Any]) -> bool:
     commands = tests_of(node)
     if not commands or excluded(node, options):
         return False
-    if options.tests != "all" and recorded.get("status") == DEFERRED and not _results(recorded):
+    if options.tests != "all" and recorded.get("status") == DEFERRED and not results(recorded):
         return bool(gives_gpu(options))  # none ran, because the engine was elsewhere
     if node.plan.platform.has_gpu:
         commands = (*commands, IMAGE_CHECK)
-    same = [entry.get("command") for entry in _results(recorded)] == list(commands)
+    same = [entry.get("command") for entry in results(recorded)] == list(commands)
     if options.tests == "all" or not same or recorded.get("scripts") != scripts_digest(node):
         return True
     if recorded.get("status") == PASSED:
-        lacked_gpu = any(entry.get("status") in WAITING for entry in _results(recorded)) and not recorded.get("gpu")
+        lacked_gpu = any(entry.get("status") in WAITING for entry in results(recorded)) and not recorded.get("gpu")
         return lacked_gpu and gives_gpu(options)
     if recorded.get("status") in WAITING:
         return bool(gives_gpu(options)) and not recorded.get("gpu")
@@ -322,9 +322,10 @@ def _names(pattern: str, node: Node) -> bool:
     return any(fnmatchcase(name, pattern) for name in names)
 
 
-def _results(recorded: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    results = recorded.get("results")
-    return [entry for entry in results if isinstance(entry, dict)] if isinstance(results, list) else []
+def results(recorded: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The tests that a record of a stage holds, one entry each."""
+    found = recorded.get("results")
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def _now() -> str:

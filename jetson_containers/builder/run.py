@@ -23,6 +23,8 @@ from jetson_containers.builder import (
     graph,
     package_tests,
     progress,
+    recorder,
+    records,
     resources,
     stage_registry,
     summary,
@@ -49,7 +51,7 @@ from jetson_containers.core.git import revision
 from jetson_containers.core.secrets import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jetson_containers.builder.finals import Final
     from jetson_containers.builder.graph import Node
@@ -129,6 +131,7 @@ class _Run:
         self.push_errors: list[JetsonError] = []
         self.log_dir = options.log_dir
         self.facts = decide.Facts()
+        self.recorder = recorder.Recorder(self.plans, self.graph, options)
 
     def go(self, signals: Signals) -> BuildReport:
         """Do everything, in a named order."""
@@ -157,16 +160,20 @@ class _Run:
             state=self.state,
             cancelled=threading.Event(),
             revision=revision(Path(__file__).parents[2]),
+            recorder=self.recorder,
         )
+        stopped = True
         try:
             self._announce(decision, shown)
             self._build(todo, stage_builder, signals)
             self._push_stages(stage_builder)
             self._push(stage_builder)
+            stopped = False
         finally:
             shown.close()
             report = self._report()
             files.write_json(logs.directory / "build.json", report.to_json())
+            self._record(report, logs.redact, stopped=stopped)
         return self._end(report)
 
     # Before.
@@ -188,7 +195,9 @@ class _Run:
         for key, node in self.graph.nodes.items():
             image = self.facts.stages.get(key)
             if key not in todo and image is not None:
-                said = package_tests.said(node, self.options, decide.recorded(self.graph, key, image))
+                recorded = decide.recorded(self.graph, key, image)
+                self.recorder.remembers(key, recorded)
+                said = package_tests.said(node, self.options, recorded)
                 self.reports[key] = self._cached(node, tests=said, size=image.size)
             elif key not in todo:  # pruned, and not missed
                 self.reports[key] = self._cached(node, tests="", cause="not needed: a stage above it is complete")
@@ -213,7 +222,7 @@ class _Run:
             node, remote = self.graph.nodes[key], self.facts.remote[key]
             self.console.ok(f"{node.stage.package}: nothing to build, {remote.reference} is there")
             self.reports[key] = self._cached(node, tests="", cause="in the stage registry")
-        return self._report()
+        return self._nothing_done()
 
     def _nothing_to_do(self) -> BuildReport:
         for plan in self.plans:
@@ -224,7 +233,13 @@ class _Run:
             size = self.facts.finals[plan.final].size
             self.console.ok(f"{asked} is up to date: nothing to build ({plan.final}, {human_bytes(size)})")
             self.finals[plan.final] = finals.Final(image=plan.final, fresh=False, size=size)
-        return self._report()
+        return self._nothing_done()
+
+    def _nothing_done(self) -> BuildReport:
+        report = self._report()
+        if self.plans:
+            self._record(report, Redactor(self.env, self.options.build_args), stopped=False)
+        return report
 
     def _check_disk(self, todo: Mapping[str, None]) -> None:
         """Refuse before the first byte is written; an engine on another machine cannot be looked at from here."""
@@ -269,6 +284,7 @@ class _Run:
 
         def work(node: Node, share: Share) -> StageOutcome:
             outcome = replace(stage_builder, call=calls.get(node.stage.key)).run(node, share)
+            self.recorder.remembers(node.stage.key, outcome.tests)
             ended = outcome.failure is not None or outcome.report.state == "skipped"
             return outcome if ended else self._finish(node, share, outcome, stage_builder)
 
@@ -383,6 +399,23 @@ class _Run:
             log_dir=self.log_dir,
             pushed=tuple(self.pushed),
         )
+
+    def _record(self, report: BuildReport, redact: Callable[[str], str], *, stopped: bool) -> None:
+        """Leave the record of the build, which does not fail where that cannot be written."""
+        ran = self.log_dir != self.options.log_dir  # with nothing to do the engine is asked for nothing more
+        result = "stopped" if stopped else "ok" if report.ok else "failed"
+        try:
+            made = self.recorder.make(
+                report,
+                result=result,
+                log_dir=self.log_dir if ran else None,
+                images={name: final.size or 0 for name, final in self.finals.items()},
+                failures=[*map(summary.recorded, self.failures), *map(summary.refused, self.push_errors)],
+                engine=self.engine if ran else None,
+            )
+            records.write(self.state, made, redact)
+        except (JetsonError, OSError) as error:
+            self.console.warning(f"this build leaves no record for `jetson-containers report`: {error}")
 
     def _end(self, report: BuildReport) -> BuildReport:
         errors: list[JetsonError] = [

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.graph import Node
     from jetson_containers.builder.logs import Log, RunLogs
     from jetson_containers.builder.progress import BuildProgress
+    from jetson_containers.builder.recorder import Recorder
     from jetson_containers.builder.resources import Share
     from jetson_containers.builder.state import BuildState
     from jetson_containers.builder.store import Store
@@ -122,6 +123,7 @@ class StageBuilder:
     state: BuildState
     cancelled: threading.Event
     revision: str = ""
+    recorder: Recorder | None = None
     call: BakeCall | None = None  # the command that builds several stages, this one among them
 
     def run(self, node: Node, share: Share) -> StageOutcome:
@@ -170,7 +172,9 @@ class StageBuilder:
                     stage_log.discard()
                     raise
                 except JetsonError as error:
+                    self._note_build(node, time.monotonic() - began, cache)
                     return self._failed_build(node, share, error, stage_log, time.monotonic() - began)
+            self._note_build(node, seconds, cache)
             state = "built"
         cause = "every command came from the engine's layer cache" if cache.everything else ""
         outcome = StageOutcome(report=self._report(node, state, seconds, log, cause), tests=recorded)
@@ -181,6 +185,10 @@ class StageBuilder:
         if package_tests.due(node, self.options, recorded):
             return self._test(node, share, outcome)
         return self._untested(node, outcome)
+
+    def _note_build(self, node: Node, seconds: float, cache: LayerCache) -> None:
+        if self.recorder is not None:
+            self.recorder.built(node.stage.key, seconds, cache)
 
     def restore(self, node: Node) -> None:
         """Give a complete stage its stage name back, when only a final image of it is left: others build on it."""
@@ -347,7 +355,10 @@ class StageBuilder:
             on_line=lambda line: self.progress.line(name, line),
             where=where,
         )
+        began = time.monotonic()
         results = package_tests.run(node, image, bench)
+        if self.recorder is not None:
+            self.recorder.tested(node.stage.key, time.monotonic() - began)
         for result in results:
             if result.status in package_tests.WAITING:
                 self.progress.say(f"{name}: test `{result.command}` {result.status}: {result.reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetson_containers.builder.records import RecordedFailure
 from jetson_containers.core.console import human_bytes, human_seconds
 
 if TYPE_CHECKING:
@@ -85,3 +86,23 @@ def again(options: BuildOptions, resumes: str) -> str:
     if options.rebuild:
         return f"{command} starts at the first stage again; commands that have finished come from the engine's cache"
     return f"{command} {resumes}"
+
+
+def recorded(failure: StageFailure) -> RecordedFailure:
+    """What a record says of a stage that failed."""
+    return RecordedFailure(
+        package=failure.node.stage.package,
+        cause=failure.finding.cause if failure.finding else failure.error.message,
+        test=failure.test,
+        remedy=(failure.finding.remedy if failure.finding else failure.error.hint) or "",
+        log=str(failure.log.absolute()),
+        number=failure.number,
+        lines=failure.lines,
+    )
+
+
+def refused(error: JetsonError) -> RecordedFailure:
+    """What a record says of a push that failed."""
+    return RecordedFailure(
+        package="", cause=error.message, remedy=error.hint or "", lines=tuple(map(str, error.details))
+    )

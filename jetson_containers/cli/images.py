@@ -17,6 +17,7 @@ from jetson_containers.images.name import STAGE_REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from jetson_containers.engine.interface import LocalImage
     from jetson_containers.images.labels import ImageLabels
@@ -98,7 +99,14 @@ def _row(image: LocalImage, said: ImageLabels) -> dict[str, Any]:
 )
 @click.option("--build-cache", is_flag=True, help="Also remove BuildKit's build cache, as far as nothing uses it.")
 @click.option("--logs", is_flag=True, help="Also remove the logs of earlier builds; the latest stays.")
-def prune(app: App, *, dry_run: bool, everything: bool, build_cache: bool, logs: bool) -> None:
+@click.option(
+    "--keep",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="LOCK",
+    help="Keep the stages and artifacts that a file of `lock` names (repeatable).",
+)
+def prune(app: App, *, dry_run: bool, everything: bool, build_cache: bool, logs: bool, keep: tuple[Path, ...]) -> None:
     """Remove stage images; final images and compiled artifacts stay.
 
     A later build makes the stages again, from the artifacts and the engine's layer cache. What a running build or a
@@ -106,8 +114,9 @@ def prune(app: App, *, dry_run: bool, everything: bool, build_cache: bool, logs:
 
     Example: jetson-containers prune --dry-run
     """
+    kept = _locked_keys(keep)
     here = app.engine.images()
-    found = _prunable(app, here, everything=everything)
+    found = _prunable(app, here, kept, everything=everything)
     before = None if dry_run else app.engine.usage()
     space = _at_most(app, here, found) if dry_run else None
     removed = found if dry_run else [name for name in found if _untagged(app, name, keep_parents=not everything)]
@@ -123,8 +132,15 @@ def prune(app: App, *, dry_run: bool, everything: bool, build_cache: bool, logs:
     _show_pruned(app, result)
 
 
-def _prunable(app: App, here: Sequence[LocalImage], *, everything: bool) -> list[str]:
-    """The names of stages that go; a stage that a build here is at work on stays, and that is said."""
+def _locked_keys(paths: Sequence[Path]) -> frozenset[str]:
+    """The keys of all stages in some locks. Raises ConfigError for a file that is not a lock."""
+    from jetson_containers.plan import lock
+
+    return frozenset(stage["key"] for path in paths for stage in lock.read(path)["stages"])
+
+
+def _prunable(app: App, here: Sequence[LocalImage], kept: AbstractSet[str], *, everything: bool) -> list[str]:
+    """The names of stages that go, without `kept` keys; one that a build here is at work on stays, and that is said."""
     from jetson_containers.builder.state import BuildState
 
     state = BuildState(app.settings.path("cache") / "build")
@@ -135,7 +151,7 @@ def _prunable(app: App, here: Sequence[LocalImage], *, everything: bool) -> list
             goes = said.role == labels.STAGE or (
                 said.role == labels.ARTIFACT and (everything or _is_leftover(reference))
             )
-            if not goes or not reference.startswith(f"{STAGE_REPOSITORY}:"):
+            if not goes or said.key in kept or not reference.startswith(f"{STAGE_REPOSITORY}:"):
                 continue
             if state.is_held(said.key):
                 app.console.warning(f"{reference} stays: a build is at work on it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, collect, command, global_options, list_option
+from jetson_containers.cli.llm_context import context_of
 from jetson_containers.cli.llm_fit import fit, measured, suggest
 from jetson_containers.cli.llm_servers import logs, ps, stop
 
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetson_containers.llm.bench import BenchOptions
-    from jetson_containers.llm.chat import ChatOptions
-    from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.conversation import ChatOptions
     from jetson_containers.llm.prepare import PreparedModel
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.serve import ServeRequest
@@ -45,7 +46,7 @@ def _request() -> type[LlmRequest]:
 
 
 def _chat_options() -> type[ChatOptions]:
-    from jetson_containers.llm.chat import ChatOptions
+    from jetson_containers.llm.conversation import ChatOptions
 
     return ChatOptions
 
@@ -134,6 +135,12 @@ def served_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def passed_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what stands behind `--`, for the runtime's own server."""
+    argument = click.argument("runtime_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- RUNTIME OPTIONS]")
+    return argument(function)
+
+
 @command()
 @model_options
 @compile_options
@@ -159,7 +166,8 @@ def compile_(app: App, *, request: LlmRequest, dry_run: bool) -> int:
 @command()
 @model_options
 @compile_options
-@click.option("--prompt", "-p", default="", help="Question; without it standard input is read.")
+@click.argument("words", nargs=-1, metavar="[PROMPT]")
+@click.option("--prompt", "-p", default="", help="Question; text on standard input is added to it.")
 @click.option("--system", default="", help="System message.")
 @click.option(
     "--max-tokens",
@@ -177,13 +185,17 @@ def compile_(app: App, *, request: LlmRequest, dry_run: bool) -> int:
 )
 @click.option("--seed", type=int, metavar="N", help="Seed of the sampler.")
 @collect(_chat_options, "options")
-def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) -> int:
+def chat(app: App, *, request: LlmRequest, options: ChatOptions, words: tuple[str, ...], dry_run: bool) -> int:
     """Chat with MODEL: a Hugging Face name, a directory, a .gguf file, or `tiny` (a small test model).
 
-    Example: jetson-containers llm chat tiny --prompt 'What is Jetson?'
+    Example: jetson-containers llm chat tiny 'What is Jetson?'
     """
+    from jetson_containers.core.errors import UsageError
     from jetson_containers.llm.chat import chat
 
+    if words and options.prompt:
+        raise UsageError("two prompts were given", hint="either behind the model, or with --prompt")
+    options = replace(options, prompt=" ".join(words) or options.prompt)
     answer = chat(request, options, context_of(app), dry_run=dry_run)
     if app.console.as_json and answer is not None:
         app.console.result_json(answer.to_json())
@@ -192,6 +204,7 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, dry_run: bool) 
 
 @command()
 @model_options
+@passed_options
 @served_options
 @click.option(
     "--port",
@@ -222,6 +235,7 @@ def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool)
 
 @command()
 @model_options
+@passed_options
 @served_options
 @click.option(
     "--prompt",
@@ -346,20 +360,6 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
 
 for each in (fit, measured, suggest, quantize, compile_, chat, serve, bench, ps, stop, logs, list_, rm):
     llm.add_command(each)
-
-
-def context_of(app: App) -> LlmContext:
-    """This machine, as the actions need it; nothing is probed before it is asked for."""
-    from jetson_containers.llm.context import HubAdapter, LlmContext
-
-    return LlmContext(
-        platform=app.platform,
-        settings=app.settings,
-        console=app.console,
-        hub=HubAdapter(settings=app.settings, console=app.console),
-        engine=lambda: app.engine,
-        catalog=lambda: app.catalog,
-    )
 
 
 def _prepare(app: App, request: LlmRequest, *, dry_run: bool, compiled: bool) -> int:

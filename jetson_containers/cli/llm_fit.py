@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.fit.predict import Fit
     from jetson_containers.llm.fit.query import FitAnswer, FitQuestion
     from jetson_containers.llm.fit.suggest import SuggestQuestion
+    from jetson_containers.llm.models.types import ModelShape
 
 
 def _question() -> type[FitQuestion]:
@@ -90,6 +91,7 @@ def fit(app: App, *, model: str, question: FitQuestion) -> int:
     question = replace(question, quantization=quantization)
     known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
     machine = query.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
+    machine = _probed(app, known, machine, question)
     answer = query.answer(known, machine, question, _measured(app, known.name, machine))
     version = _version(app, answer.best.runtime) if app.is_cross else ""
     if app.console.as_json:
@@ -107,6 +109,19 @@ def _exit_code(answer: FitAnswer, question: FitQuestion) -> int:
     if answer.best.verdict.value in {"does not fit", "impossible"}:
         return 3 if question.every_quantization else 2
     return 0
+
+
+def _probed(app: App, shape: ModelShape, machine: Machine, question: FitQuestion) -> Machine:
+    """The machine with what its images say of the models they load; as it is for another one, and for an artifact."""
+    from jetson_containers.cli.llm_context import context_of
+    from jetson_containers.llm import image_answers
+    from jetson_containers.llm.fit import query
+
+    if question.board or app.is_cross or shape.runtimes or not app.platform.host:
+        return machine
+    asked = query.runtimes_of(shape, question)
+    settled = [name for name in asked if query.is_in_table(shape, name, machine)]
+    return replace(machine, probed=image_answers.of_images_here(context_of(app), asked, settled))
 
 
 def _measured(app: App, model: str, machine: Machine) -> Callable[[Fit], Fit]:

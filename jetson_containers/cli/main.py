@@ -56,6 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pull": ("images:pull", "Pull an image, or the image of a package that runs here."),
     "push": ("images:push", "Push an image."),
     "registry": ("registry:registry", "Update the list of images that is used offline."),
+    "report": ("report:report", "Make a page of a build: timeline, caches, sizes, tests, logs, changes."),
     "root": ("checkout:root", "Print the directory of this checkout."),
     "run": ("run:run", "Run a container with the board's GPU and devices."),
     "search": ("catalog:search", "Search names, groups and docs of the packages."),

@@ -41,6 +41,13 @@ def number(value: object) -> int:
     return value
 
 
+def real(value: object) -> float:
+    """A number from 0 to LARGEST, whole or not."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+        raise ValueError(f"no number where one is expected, but {kind(value)}")
+    return float(value)
+
+
 def texts(value: object) -> dict[str, str]:
     """An object whose values are texts; nothing where it is null or not stated."""
     return {text(key): text(found) for key, found in mapping(value or {}).items()}

@@ -55,9 +55,9 @@ def write_atomically(path: Path, data: str | bytes, *, mode: int = 0o666) -> Non
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, data: Any, *, sort_keys: bool = False) -> None:
+def write_json(path: Path, data: Any, *, sort_keys: bool = False, mode: int = 0o666) -> None:
     """Write indented JSON, atomically."""
-    write_atomically(path, json.dumps(data, indent=2, sort_keys=sort_keys, ensure_ascii=False) + "\n")
+    write_atomically(path, json.dumps(data, indent=2, sort_keys=sort_keys, ensure_ascii=False) + "\n", mode=mode)
 
 
 def file_digest(path: Path, kind: str = "sha256") -> str:

@@ -57,6 +57,7 @@ OPTIONS: dict[str, Setting] = {
             "docker.io/vllm/vllm-openai",
             "nvcr.io/nvidia/vllm",
             "nvcr.io/nvidia/sglang",
+            "docker.io/lmsysorg/sglang",
             "docker.io/ollama/ollama",
         ],
         help="where autotag looks, in order: REGISTRY/NAMESPACE, or a repository of facts/images.yaml",

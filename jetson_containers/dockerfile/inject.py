@@ -203,13 +203,18 @@ def build_args_for(
     if wheelhouse:
         found["PIP_FIND_LINKS"] = WHEELS_TARGET if mounts else str(wheelhouse)
     if index_url:
-        if "@" in index_url.partition("://")[2].partition("/")[0]:
-            raise UsageError(
-                "the index URL holds credentials, and a build argument stays readable in the image's history",
-                hint="use an index without credentials, or a wheelhouse: `--wheelhouse DIR`",
-            )
+        check_index(index_url)
         found["PIP_INDEX_URL"] = index_url
     return found
+
+
+def check_index(url: str) -> None:
+    """Raise UsageError for an index URL with credentials: logs show it, and with the legacy builder images do."""
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise UsageError(
+            "the index URL holds credentials, which stay readable in logs and, with an old builder, in the image",
+            hint="use an index without credentials, or a wheelhouse: `--wheelhouse DIR`",
+        )
 
 
 def prepare(

@@ -102,7 +102,16 @@ def _secrets(request: BuildRequest, work: Path, *, jobs: bool) -> tuple[tuple[st
 
 
 def _for_builder(request: BuildRequest, *, mounts: bool) -> BuildRequest:
-    """Without mounts, mirrors of git and of Python packages are build arguments. Raises NotReadyError for others."""
+    """With mounts, the package index goes the way of the mirrors: a secret, so that no address is in the cache key.
+
+    Without mounts, mirrors of git and of Python packages are build arguments. Raises NotReadyError for others, and
+    UsageError for an index URL with credentials.
+    """
+    if mounts and request.index_url:
+        inject.check_index(request.index_url)
+        variables = {name: value for name, value in request.variables.items() if value != request.index_url}
+        found = {**request.mirrors, "python": request.index_url}
+        return replace(request, index_url="", mirrors=found, variables=variables)
     if mounts or not request.mirrors:
         return request
     others = [kind for kind in mirrors.IN_BUILDS if kind not in {"git", "python"} and request.mirrors.get(kind)]

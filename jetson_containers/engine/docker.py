@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         BuildRequest,
         Capabilities,
         EngineUsage,
+        HistoryEntry,
         RunCapabilities,
     )
     from jetson_containers.engine.probe import ProbeAnswer
@@ -271,6 +272,10 @@ class DockerEngine:
     def layers(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The layers of images by their IDs, bottom first."""
         return self._queries.layers(ids)
+
+    def history(self, reference: str) -> tuple[HistoryEntry, ...]:
+        """The instructions an image was made by, newest first; nothing where it is not there."""
+        return self._queries.history(reference)
 
     def prune_build_cache(self) -> int:
         """Remove what BuildKit keeps and nothing uses; bytes. Raises NotReadyError where it cannot be asked."""

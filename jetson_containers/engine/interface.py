@@ -76,6 +76,14 @@ class LocalImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HistoryEntry:
+    """One instruction that an image was made by; `size` is the bytes that it added."""
+
+    command: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineUsage:
     """Bytes of an engine's store. `layers`: of all images, each layer once; `idle_cache`: what no build uses."""
 
@@ -207,6 +215,10 @@ class Engine(Protocol):
 
     def layers(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The layers of images by their IDs, bottom first; an image that is gone is left out."""
+        ...
+
+    def history(self, reference: str) -> tuple[HistoryEntry, ...]:
+        """The instructions an image was made by, newest first; nothing where it is not there."""
         ...
 
     def prune_build_cache(self) -> int:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import checked, json_text
 from jetson_containers.core.errors import NotReadyError, command
-from jetson_containers.engine.interface import LocalImage
+from jetson_containers.core.text import is_number
+from jetson_containers.engine.interface import HistoryEntry, LocalImage
 from jetson_containers.engine.messages import translate
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _FIELDS = ("Id", "RepoTags", "RepoDigests", "Architecture", "Created", "Size", "Config")
 # One line per image. What is left out (layers, storage paths) is most of an image with many layers.
 _LAYERS = '{"Id":{{json .Id}},"Layers":{{json .RootFS.Layers}}}'
+_HISTORY = '{"Size":{{json .Size}},"CreatedBy":{{json .CreatedBy}}}'
 _FORMAT = "{" + ",".join(f'"{name}":{{{{json .{name}}}}}' for name in _FIELDS) + "}"
 
 
@@ -75,6 +77,18 @@ class Queries:
         """The layers of images by their IDs, bottom first."""
         return {str(row["Id"]): tuple(row["Layers"] or ()) for row in self._rows(_LAYERS, *ids)} if ids else {}
 
+    def history(self, reference: str) -> tuple[HistoryEntry, ...]:
+        """The instructions an image was made by, newest first; nothing where it is not there."""
+        answer = self._ask("history", "--no-trunc", "--human=false", "--format", _HISTORY, reference)
+        if is_missing(answer):
+            return ()
+        if answer.exit_code != 0:
+            raise translate(answer.err or answer.out, f"asking for the layers of `{reference}`")
+        try:
+            return tuple(map(_entry, answer.out.splitlines()))
+        except ValueError as error:
+            raise unreadable(error) from error
+
     def tag(self, source: str, target: str) -> None:
         """Give a name."""
         self._do("image", "tag", source, target, what=f"naming `{source}` `{target}`")
@@ -101,6 +115,14 @@ class Queries:
         answer = self._ask(*args)
         if answer.exit_code != 0:
             raise translate(answer.err or answer.out, what)
+
+
+def _entry(line: str) -> HistoryEntry:
+    row = checked.mapping(json_text.parse(line))
+    size = checked.text(row.get("Size"))
+    if not is_number(size):
+        raise ValueError(f"no size of a layer: {size[:40]}")
+    return HistoryEntry(command=checked.text(row.get("CreatedBy")), size=int(size))
 
 
 def is_missing(answer: ProbeAnswer) -> bool:

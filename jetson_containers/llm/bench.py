@@ -10,24 +10,26 @@ import csv
 import datetime
 import io
 import platform as machine
-from dataclasses import asdict, dataclass
+import statistics
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import json_text
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import StepError, UsageError
-from jetson_containers.llm import fit_check, prepare
+from jetson_containers.llm import fit_check, power, prepare
 from jetson_containers.llm.fit.measured import NAME, Measurement, Measurements
 from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from jetson_containers.llm.client import Turn
     from jetson_containers.llm.context import LlmContext
     from jetson_containers.llm.decide import Decision
+    from jetson_containers.llm.power import PowerReport
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.session import Session
 
@@ -35,6 +37,8 @@ COLUMNS = (
     "timestamp", "hostname", "api", "model", "precision", "input_tokens", "output_tokens", "prefill_time",
     "prefill_rate", "decode_time", "decode_rate", "memory",
 )  # fmt: skip
+_WIDE = 1.5  # times the smallest
+_SHORT = 32  # tokens of an answer from which a rate says something
 _TEXT = (
     "A robot needs to know where it is before it can decide where to go. Its wheels count their turns, its camera sees "
     "edges and corners, and a small computer puts both together many times in a second. "
@@ -96,6 +100,29 @@ class BenchReport:
     memory_bytes: int
     load_s: float
     predicted: dict[str, Any] | None = None
+    spread: dict[str, Spread] = field(default_factory=dict)  # of `decode_tokens_per_s` and `prefill_tokens_per_s`
+    cautions: tuple[str, ...] = ()  # why the figures may say little
+    power: PowerReport | None = None  # while the prompts were answered; None where nothing here tells
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The smallest, middle and largest of the measured values."""
+
+    min: float
+    median: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of at least one value."""
+        low, middle, high = min(values), statistics.median(values), max(values)
+        return cls(min=round(low, 2), median=round(middle, 2), max=round(high, 2))
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a mean would look more exact than it is."""
+        return self.max > _WIDE * self.min
 
 
 def bench(
@@ -115,12 +142,14 @@ def bench(
         return None
     prepared = prepare.prepare(request, context)
     decision = prepared.decision
-    with open_session(prepared, context, threads=request.threads) as session:
-        rows = _measure(decision, session, options, context)
+    with open_session(prepared, context, threads=request.threads) as session, power.watching() as watch:
+        rows = _measure(decision, session, options, context, watch)
         memory = session.memory.peak
     if options.save:
         append_csv(options.save, rows)
         context.console.info(f"written to {options.save}")
+    decode, prefill = [row.decode_rate for row in rows], [row.prefill_rate for row in rows]
+    spread = {"decode_tokens_per_s": Spread.of(decode), "prefill_tokens_per_s": Spread.of(prefill)}
     report = BenchReport(
         model=decision.model.name,
         runtime=decision.runtime.name,
@@ -129,14 +158,31 @@ def bench(
         image=session.image,
         board=context.platform.board,
         rows=tuple(rows),
-        prefill_tokens_per_s=_mean([row.prefill_rate for row in rows]),
-        decode_tokens_per_s=_mean([row.decode_rate for row in rows]),
+        prefill_tokens_per_s=_mean(prefill),
+        decode_tokens_per_s=_mean(decode),
         memory_bytes=memory,
         load_s=session.loaded_s,
         predicted=_predicted(decision, context, max(row.input_tokens + row.output_tokens for row in rows)),
+        spread=spread,
+        cautions=_cautions(rows, spread, options),
+        power=watch.report(),
     )
     _keep(report, context)
     return report
+
+
+def _cautions(rows: Sequence[BenchRow], spread: Mapping[str, Spread], options: BenchOptions) -> tuple[str, ...]:
+    """Why the figures may say little: few prompts, values far apart, short answers."""
+    wide = [
+        f"{name.partition('_')[0]} goes from {one.min:g} to {one.max:g} tokens/s: other work on this machine, or "
+        "answers that are too short; more prompts (--max-num-prompts) or longer ones (--max-new-tokens) say more"
+        for name, one in spread.items()
+        if one.is_wide
+    ]
+    short = [row.output_tokens for row in rows if row.output_tokens < min(_SHORT, options.output_tokens)]
+    few = [f"{len(short)} of {len(rows)} answers had fewer than {_SHORT} tokens"] if short else []
+    less = [f"only {len(rows)} of {options.count} answers could be measured"] if len(rows) < options.count else []
+    return (*wide, *few, *less)
 
 
 def _keep(report: BenchReport, context: LlmContext) -> None:
@@ -181,16 +227,25 @@ def show(report: BenchReport, context: LlmContext, *, as_csv: bool = False) -> N
     predicted = report.predicted or {}
     speed, memory = predicted.get("decode_tokens_per_s"), predicted.get("total_bytes")
     baseline = predicted.get("baseline_bytes") or 0
-    console.table(
-        ("", "measured", "predicted"),
-        (
-            ("prefill tokens/s", f"{report.prefill_tokens_per_s:.1f}", "-"),
-            ("decode tokens/s", f"{report.decode_tokens_per_s:.1f}", f"{speed:.1f}" if speed else "-"),
-            ("memory", human_bytes(report.memory_bytes), human_bytes(memory - baseline) if memory else "-"),
-            ("load s", f"{report.load_s:.1f}", "-"),
-        ),
-        to_result=True,
-    )
+    rows = [
+        ("prefill tokens/s", f"{report.prefill_tokens_per_s:.1f}", *_shown(report, "prefill_tokens_per_s"), "-"),
+        ("decode tokens/s", f"{report.decode_tokens_per_s:.1f}", *_shown(report, "decode_tokens_per_s"),
+         f"{speed:.1f}" if speed else "-"),
+        ("memory", human_bytes(report.memory_bytes), "", "", "",
+         human_bytes(memory - baseline) if memory else "-"),
+        ("load s", f"{report.load_s:.1f}", "", "", "", "-"),
+    ]  # fmt: skip
+    if report.power:
+        drawn = report.power
+        rows.append((f"power W ({drawn.source})", f"{drawn.mean_w:.1f}", "", "", f"{drawn.max_w:.1f}", "-"))
+    console.table(("", "measured", "min", "median", "max", "predicted"), rows, to_result=True)
+    for caution in report.cautions:
+        console.warning(caution)
+
+
+def _shown(report: BenchReport, name: str) -> tuple[str, str, str]:
+    one = report.spread[name]
+    return f"{one.min:.1f}", f"{one.median:.1f}", f"{one.max:.1f}"
 
 
 def append_csv(path: Path, rows: Sequence[BenchRow]) -> None:
@@ -256,7 +311,9 @@ def _prompt(entry: object) -> str:
     return entry.strip() if isinstance(entry, str) else ""
 
 
-def _measure(decision: Decision, session: Session, options: BenchOptions, context: LlmContext) -> list[BenchRow]:
+def _measure(
+    decision: Decision, session: Session, options: BenchOptions, context: LlmContext, watch: power.PowerWatch
+) -> list[BenchRow]:
     rows: list[BenchRow] = []
     for index, prompt in enumerate(_prompts(decision, options)):
         turn = session.client.ask(
@@ -269,6 +326,8 @@ def _measure(decision: Decision, session: Session, options: BenchOptions, contex
         if turn.interrupted:
             raise KeyboardInterrupt
         word = "warm-up" if index == 0 else f"{index}/{options.count}"
+        if index == 0:
+            watch.begin()
         context.console.info(f"{word}: {turn.prompt_tokens} + {turn.completion_tokens} tokens")
         if index:
             rows += _row(turn, decision, session)

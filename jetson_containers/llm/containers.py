@@ -135,14 +135,23 @@ class Containers:
         """End and remove the container of that name, if there is one."""
         docker(client_of(planned), "rm", "--force", planned.name)
 
-    def capture(self, command: Sequence[str]) -> str | None:
-        """What a command printed in the image, stdout and stderr together; None when it could not be started."""
+    def capture(self, command: Sequence[str], *, seconds: float | None = None) -> str | None:
+        """What a command printed in the image, stdout and stderr together; None when it could not be started.
+
+        One that takes longer than `seconds` is ended, and counts as not started.
+        """
         options = ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
-        planned = self.plan(self.image, options, command, env=without_tokens(os.environ))
-        done = subprocess.run(
-            planned.argv, env={**os.environ, **planned.env_additions}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-        )  # fmt: skip
+        name = f"jetson-llm-probe-{os.getpid()}-{threading.get_ident()}"
+        planned = self.plan(self.image, options, command, env=without_tokens(os.environ), name=name)
+        try:
+            done = subprocess.run(
+                planned.argv, env={**os.environ, **planned.env_additions}, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+                timeout=seconds,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            self.remove(planned)  # the container would continue without docker's client
+            return None
         not_run = done.returncode in _NOT_STARTED or _OTHER_MACHINE in done.stdout
         return None if not_run else done.stdout
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm import fit_check
+from jetson_containers.llm import fit_check, server_options
 from jetson_containers.llm.fit.predict import default_context
 from jetson_containers.llm.fit.query import DEFAULT_RUNTIME, DEFAULT_RUNTIMES
 from jetson_containers.llm.pipeline.steps import chosen_steps
 from jetson_containers.llm.pipeline.types import Selection
 from jetson_containers.llm.request import runtime_named
 from jetson_containers.llm.runtimes import support, support_table
-from jetson_containers.llm.runtimes.interface import Job
+from jetson_containers.llm.runtimes.interface import Job, ServeOptions
 from jetson_containers.llm.runtimes.mlc import devices
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.types import Model
     from jetson_containers.llm.pipeline.types import Step
     from jetson_containers.llm.request import LlmRequest
-    from jetson_containers.llm.runtimes.interface import Runtime, ServeOptions, Service, Target
+    from jetson_containers.llm.runtimes.interface import Runtime, Service, Target
+    from jetson_containers.llm.server_options import JoinedService
 
 
 class Goal(enum.Enum):
@@ -82,8 +83,9 @@ class Decision:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was translated, limited or guessed."""
-        return self.runtime.notices(self.job)
+        """What was translated, limited, guessed, or replaced by the user's own options of the server."""
+        joined = self._joined(ServeOptions(port=0)) if self.request.runtime_options else None
+        return (*self.runtime.notices(self.job), *(joined.notices if joined else ()))
 
     @property
     def selection(self) -> Selection:
@@ -108,8 +110,12 @@ class Decision:
         return replace(self, job=job, steps=_steps(self.goal, self.model, self.runtime, job))
 
     def service(self, options: ServeOptions) -> Service:
-        """The command of the server."""
-        return self.runtime.serve(self.job, options)
+        """The command of the server. Raises UsageError for options that it cannot be given."""
+        return self._joined(options).service
+
+    def _joined(self, options: ServeOptions) -> JoinedService:
+        made = self.runtime.serve(self.job, options)
+        return server_options.join(made, self.request.runtime_options, self.job.target.probed)
 
 
 def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> Decision:
@@ -126,7 +132,7 @@ def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> De
         forecast = fit_check.forecast(job, runtime.name, found.machine, model.shape)
     except UsageError as error:  # a quantization the table does not know is for the runtime to decide
         unpredicted = error.message
-    return Decision(
+    decision = Decision(
         request=request,
         goal=goal,
         model=model,
@@ -137,6 +143,9 @@ def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> De
         unpredicted=unpredicted,
         warnings=warnings,
     )
+    if request.runtime_options:
+        decision.service(ServeOptions(port=0))  # refused before anything is prepared
+    return decision
 
 
 def choose_runtime(request: LlmRequest, model: Model) -> Runtime:

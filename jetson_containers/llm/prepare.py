@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core import json_text
-from jetson_containers.core.files import write_atomically
 from jetson_containers.images import labels
-from jetson_containers.llm import disk_space, fit_check
+from jetson_containers.llm import disk_space, fit_check, image_answers
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
 from jetson_containers.llm.image import pull_missing, refuse_without_programs
@@ -158,7 +154,7 @@ def target_of(containers: Containers, runtime: Runtime, context: LlmContext) -> 
         platform=context.platform,
         device=device,
         versions=versions,
-        probed=_probed(containers, runtime, image.id if image else "", context),
+        probed=image_answers.ask(containers, runtime.probes, image.id if image else ""),
     )
 
 
@@ -217,18 +213,3 @@ def _versions_of_tag(image: str) -> dict[str, str]:
 
     name = ImageName.parse(image)
     return {name.name: name.version or ""}
-
-
-def _probed(containers: Containers, runtime: Runtime, image_id: str, context: LlmContext) -> dict[str, str]:
-    place = context.settings.path("cache").expanduser() / "probes" / f"{image_id.removeprefix('sha256:')[:32]}.json"
-    try:
-        known: dict[str, str] = json_text.parse(place.read_text(encoding="utf-8")) if image_id else {}
-    except (OSError, ValueError):
-        known = {}
-    answers = {" ".join(probe): containers.capture(probe) for probe in runtime.probes if " ".join(probe) not in known}
-    # What docker could not start just now is not a property of the image, and must not be kept.
-    known |= {probe: text for probe, text in answers.items() if text is not None}
-    if answers and image_id:
-        with contextlib.suppress(OSError):  # only a cache: it is asked again
-            write_atomically(place, json.dumps(known))
-    return known

@@ -64,6 +64,7 @@ class LlmRequest:
     start: str = ""
     until: str = ""
     anyway: bool = False  # although it does not fit into this machine's memory
+    runtime_options: tuple[str, ...] = ()  # for the runtime's own server
 
 
 def runtime_named(name: str) -> Runtime:

@@ -107,6 +107,7 @@ def _served_already(found: RunningServer, decision: Decision, wanted: ServeReque
             (f"a context of {decision.job.context} tokens (it has {facts.context})", _is_longer(decision, found)),
             ("a key (`--api-key-env`)", wanted.api_key_env),
             (f"address {wanted.address}", wanted.address not in _LOOPBACK),
+            ("options of the runtime", decision.request.runtime_options),
         )
         if other
     ]

@@ -474,6 +474,10 @@ def test_usage_is_that_of_the_engine(each_engine: DockerEngine, build: Callable[
     assert name == image.id
     assert layers
     assert all(layer.startswith("sha256:") for layer in layers)
+    sized = [entry for entry in each_engine.history(f"{PREFIX}/layers:1") if entry.size]
+    assert 3_000_000 < sum(entry.size for entry in sized) <= image.size
+    assert "head -c 3000000 /dev/urandom" in sized[0].command
+    assert each_engine.history(f"{PREFIX}/none:1") == ()
 
 
 def test_flatten_keeps_files_and_settings_in_one_layer(engine: DockerEngine, scratch_base: str, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -15,7 +15,7 @@ from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.platforms.tables import Board
@@ -30,7 +30,7 @@ class Machine:
     `flops`: dense 16-bit tensor operations per second.
     `memory` is what the kernel sees (MemTotal), or a graphics card's own with `discrete`. `l4t`: the major releases
     it runs, or may run, ascending; empty where there is none. `sm`: compute capability ×10, None without
-    a GPU.
+    a GPU. `probed`: by runtime, what its image here printed of the models it loads.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Machine:
     release: Version | None = None  # of L4T, where one was asked for
     notes: tuple[str, ...] = ()
     used: int | None = None  # now, where it is this machine
+    probed: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
 
 
 def of_board(

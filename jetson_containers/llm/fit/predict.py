@@ -13,7 +13,7 @@ from jetson_containers.llm.fit.machine import Machine, of_board
 from jetson_containers.llm.runtimes import limits, support
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from jetson_containers.llm.fit.constants import RuntimeConstants, Variant
     from jetson_containers.llm.fit.weights import Weights
@@ -376,6 +376,13 @@ def variant_for(runtime: RuntimeConstants, machine: Machine, family: str = "", q
     return (having or knowing or running or list(runtime.variants))[-1]
 
 
+def loads(variant: Variant, config: ModelConfig, probed: Mapping[str, str] | None = None) -> bool | None:
+    """Whether a runtime's version loads the model, by the tables, or by what its image `probed`; None: not known."""
+    if not any(variant.list):
+        return support.generic(config)
+    return support.knows(*variant.list, config, probed)
+
+
 def _loads(variant: Variant, family: str) -> bool:
     names = {family, family.removesuffix("_text")}
     return not variant.families or not family or bool(names & variant.families)
@@ -501,10 +508,12 @@ def _refusal(case: _Case) -> tuple[str, str]:
     if machine.sm is not None and machine.sm < (weight_only or lowest):
         what = f"{runtime.name} {case.quantization}" if case.lowest_sm > variant.sm else runtime.name
         return f"{what} needs compute capability {lowest / 10:g}; this GPU has {machine.sm / 10:g}", ""
-    known_there = support.knows(*variant.list, config) if any(variant.list) else support.generic(config)
+    printed = machine.probed.get(runtime.name, {})
+    known_there = loads(variant, config, printed)
     version = f" ({variant.api} API)" if variant.api else ""
     if known_there is False:
-        return f"{runtime.name}{version} does not know the architecture `{config.model_type}`", ""
+        source = ", by the list of its image here" if support.listed_by(runtime.name, printed) else ""
+        return f"{runtime.name}{version} does not know the architecture `{config.model_type}`{source}", ""
     if known_there is None:
         return "", f"whether {runtime.name} knows the architecture `{config.model_type}` is not in our table"
     return "", ""

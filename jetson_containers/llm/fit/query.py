@@ -18,6 +18,7 @@ from jetson_containers.llm.fit.predict import (
     FitOptions,
     FitVerdict,
     default_context,
+    loads,
     quality,
     quantization_named,
     variant_for,
@@ -92,7 +93,7 @@ def answer(
 
     Raises UsageError for a runtime or quantization that does not exist or cannot load it.
     """
-    runtimes = _runtimes(shape, question)
+    runtimes = runtimes_of(shape, question)
     options = FitOptions(
         prefill_chunk=question.prefill_chunk or 0,
         kv_type=question.kv_type,
@@ -193,7 +194,8 @@ def graphics_memory() -> int:
     return max(sizes, default=0) << 20
 
 
-def _runtimes(shape: ModelShape, question: FitQuestion) -> tuple[str, ...]:
+def runtimes_of(shape: ModelShape, question: FitQuestion) -> tuple[str, ...]:
+    """The runtimes a question is about. Raises UsageError for one that does not exist or cannot load the artifact."""
     if question.runtime:
         constants.runtime(question.runtime)
         if shape.runtimes and question.runtime not in shape.runtimes:
@@ -203,6 +205,12 @@ def _runtimes(shape: ModelShape, question: FitQuestion) -> tuple[str, ...]:
             )
         return (question.runtime,)
     return shape.runtimes or tuple(constants.runtimes())
+
+
+def is_in_table(shape: ModelShape, runtime: str, machine: Machine) -> bool:
+    """Whether our tables say that the runtime's version for the machine loads the model."""
+    variant = variant_for(constants.runtime(runtime), machine, shape.config.model_type)
+    return loads(variant, shape.config) is True
 
 
 def _accepted(shape: ModelShape, request: FitRequest, machine: Machine) -> str:

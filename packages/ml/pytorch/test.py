@@ -5,6 +5,7 @@ Exit status 77: the libraries come from a host that is not there.
 
 import os
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -35,8 +36,10 @@ for _ in range(200):
     optimizer.step()
 assert loss.item() < 1e-3, loss.item()
 
-installed = re.escape(torch.__version__)
+# As pip calls it: the wheel of the Python index has no `+cu130` in its version, and torch.__version__ has.
+shown = subprocess.check_output([sys.executable, "-m", "pip", "show", "torch"], universal_newlines=True)
+installed = re.search("^Version: (.+)$", shown, re.M).group(1)
 with open("/etc/pip/constraints.txt") as file:
-    assert re.search("^torch==" + installed + "$", file.read(), re.M), "nothing keeps pip from replacing this build"
+    assert re.search("^torch==" + re.escape(installed) + "$", file.read(), re.M), "nothing keeps pip from replacing this build"
 if os.path.isdir("/usr/local/cuda"):
     assert torch.version.cuda, "a CPU build in an image with CUDA"

@@ -178,6 +178,8 @@ def test_autotag_asks_only_the_registry_that_a_request_names(tmp_path: Path) -> 
         ("r38.2", "sglang", "nvcr.io/nvidia/sglang:25.10-py3"),
         ("agx-thor,r39.2", "sglang", "nvcr.io/nvidia/sglang:26.01-py3"),
         ("agx-orin-64gb,r39.2", "sglang", None),
+        ("x86_64,cu130", "sglang", "lmsysorg/sglang:v0.5.12-cu130"),
+        ("x86_64,cu129", "sglang", "lmsysorg/sglang:v0.5.19-cu129"),
         ("r36.4.3", "mlc", "dustynv/mlc:0.20.0-r36.4.0"),
         ("r39.2", "vllm:v0.23.0", "vllm/vllm-openai:v0.23.0-aarch64-ubuntu2404"),
         ("r39.2", "vllm:0.23.0", "vllm/vllm-openai:v0.23.0-aarch64-ubuntu2404"),

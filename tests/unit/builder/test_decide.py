@@ -249,18 +249,24 @@ def test_decide_gives_a_cached_stage_its_image_and_needs_none_below_it(site: Sit
 
 
 def test_facts_take_one_question_however_many_stages_there_are(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Facts take one question however many stages there are."""
+    """Facts take one question by name, however many stages there are; the whole store is listed if one is missing."""
     first, second = chain("a", "b"), chain("a", "c", "d", final="other:1")
     site.run(first)
     site.run(second)
     graph = merge([first, second])
     asked: list[object] = []
-    images = site.engine.images
+    images, named = site.engine.images, site.engine.images_named
     monkeypatch.setattr(site.engine, "images", lambda labels=None: asked.append(labels) or images(labels))
-    monkeypatch.setattr(site.engine, "image", asked.append)
+    monkeypatch.setattr(site.engine, "images_named", lambda names: asked.append("named") or named(names))
     here = decide.facts(graph, [first, second], Store(site.engine))
     assert (set(here.stages), set(here.finals)) == (set(graph.nodes), {first.final, second.final})
-    assert asked == [None]
+    assert asked == ["named"]
+    asked.clear()
+    site.engine.untag("jetson-containers/stage:d")  # the final image has its key
+    site.engine.untag("jetson-containers/stage:c")
+    here = decide.facts(graph, [first, second], Store(site.engine))
+    assert set(graph.nodes) - set(here.stages) == {second.stages[1].key}
+    assert asked == ["named", None]
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from jetson_containers.builder.state import BuildState
 from jetson_containers.cli import images
 from jetson_containers.cli.app import App
 from jetson_containers.core.console import Console
-from jetson_containers.core.errors import NotReadyError
+from jetson_containers.core.errors import ConfigError, NotReadyError
 from jetson_containers.engine.interface import EngineUsage
 from jetson_containers.images import labels
+from jetson_containers.plan import lock
 from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 
@@ -57,6 +58,23 @@ def test_prune_keeps_what_was_compiled_without_all(engine: FakeEngine) -> None:
     assert call(images.prune, engine, "--all")["removed"] == [ARTIFACT]  # type: ignore[index]
     kept = [call[1] for call in engine.calls if call[0] == "untag" and "keep_parents" in call]
     assert sorted(kept) == sorted([STAGE, f"{STAGE}.old", f"{ARTIFACT}.old"])  # the legacy builder's cache stays
+
+
+def test_prune_keeps_what_a_lock_names(engine: FakeEngine, tmp_path: Path) -> None:
+    """Pruning with `--keep LOCK` leaves the stages and artifacts of that lock; a file that is not a lock is refused."""
+    other = "jetson-containers/stage:python-89ab"
+    engine.add_image(other, labeled(labels.STAGE, other))
+    engine.add_image(ARTIFACT, labeled(labels.ARTIFACT, ARTIFACT))
+    request = {name: kind() for name, kind in lock.REQUEST.items()}
+    stages = [{"package": "numpy", "key": f"sha256:{name}"} for name in (STAGE, ARTIFACT)]
+    written = {"schema": lock.SCHEMA, "request": request, "base": {"reference": "b", "digest": ""}, "stages": stages}
+    path = tmp_path / "robot.lock"
+    path.write_text(json.dumps({**written, "tool": "0", "final": "f", "platform": {}}))
+    assert call(images.prune, engine, "--all", "--keep", str(path))["removed"] == [other]  # type: ignore[index]
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match="is not a lock"):
+        call(images.prune, engine, "--keep", str(path))
+    assert engine.image(STAGE) is not None
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.core.errors import ConfigError, NotReadyError
+from jetson_containers.core.errors import ConfigError, NotReadyError, UsageError
 from jetson_containers.dockerfile import inject
 from jetson_containers.engine.context import PREFIX, STALE, prepared, serve, stage, sweep
 from jetson_containers.engine.interface import Builder, BuildRequest
@@ -195,11 +195,39 @@ def test_prepared_names_a_missing_path(recipe: Path, what: str) -> None:
 
 
 def test_prepared_index_is_an_argument_without_a_value_in_the_image(recipe: Path) -> None:
-    """A package index is an argument without a value in the image."""
+    """Without mounts a package index is an argument without a value in the image."""
     request = BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", index_url="https://index.example/simple")
-    with prepared(request, Builder.BUILDKIT) as ready:
+    with prepared(request, Builder.LEGACY) as ready:
         assert ready.build_args == {"PIP_INDEX_URL": "https://index.example/simple"}
         assert "index.example" not in ready.dockerfile.read_text()
+
+
+@pytest.mark.parametrize("target", ["", "stage-1"])
+def test_prepared_index_is_in_no_cache_key_where_files_can_be_mounted(recipe: Path, target: str) -> None:
+    """With mounts two indexes give the same text and arguments; the commands read the address from a secret."""
+    seen = set()
+    for number in (1, 2):
+        url = f"https://index{number}.example/simple"
+        request = BuildRequest(
+            context=recipe, dockerfile=RUN, tag="a:1", index_url=url, variables={"UV_DEFAULT_INDEX": url, "A": "b"}
+        )
+        with prepared(request, Builder.BUILDKIT, target=target) as ready:
+            seen.add((ready.dockerfile.read_text(), str(ready.build_args), str(ready.request.variables)))
+            scripts = [path.read_text() for name, path in ready.request.secrets if name == inject.MIRRORS_SECRET_ID]
+            assert f"PIP_INDEX_URL={url}" in scripts[0]
+            assert f"UV_DEFAULT_INDEX={url}" in scripts[0]
+    assert len(seen) == 1
+    assert "example" not in str(seen)
+
+
+@pytest.mark.parametrize("builder", list(Builder))
+def test_prepared_refuses_an_index_with_credentials(recipe: Path, builder: Builder) -> None:
+    """An index URL with credentials is refused by every builder."""
+    request = BuildRequest(
+        context=recipe, dockerfile=RUN, tag="a:1", index_url="https://user:word@index.example/simple"
+    )
+    with pytest.raises(UsageError, match="credentials"), prepared(request, builder):
+        pass
 
 
 @pytest.mark.parametrize("builder", list(Builder))

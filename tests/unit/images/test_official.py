@@ -36,6 +36,11 @@ def facts(reference: str, target: str, arch: str | None = "arm64") -> ImageFacts
         ("vllm/vllm-openai:v0.21.0-cu129", "sbsa", None, "12.9", "0.21.0", None),
         ("docker.io/vllm/vllm-openai:latest", "sbsa", None, "13.0", None, None),
         ("nvcr.io/nvidia/vllm:26.01-py3", "sbsa", None, "13.1", "0.11.1", None),
+        ("lmsysorg/sglang:v0.5.21.post1", "sbsa", None, "13.0", "0.5.21.post1", None),
+        ("lmsysorg/sglang:v0.5.16-cu130", "sbsa", None, "13.0", "0.5.16", None),
+        ("lmsysorg/sglang:v0.5.9-cu126", "sbsa", None, "12.6", "0.5.9", None),
+        ("docker.io/lmsysorg/sglang:latest-cu130", "sbsa", None, "13.0", None, None),
+        ("ghcr.io/ggml-org/llama.cpp:server-cuda13", "sbsa", None, "13.4", None, None),
     ],
 )
 def test_official_tag_holds_what_the_table_says(
@@ -54,6 +59,11 @@ def test_official_tag_holds_what_the_table_says(
         "vllm/vllm-openai:nightly",
         "nvcr.io/nvidia/vllm:25.09-py3",
         "ollama/ollama:0.31.2-rocm",
+        "lmsysorg/sglang:v0.5.19",  # the last for which CUDA 12 was built too
+        "lmsysorg/sglang:v0.5.14-cu130",  # its kernels were not read
+        "lmsysorg/sglang:dev-cu13",
+        "ghcr.io/ggml-org/llama.cpp:server-cuda",
+        "ghcr.io/ggml-org/llama.cpp:server-cuda13-b9445",
         "ghcr.io/nvidia-ai-iot/vllm:main",
         "somebody/vllm-openai:v0.29.0",
     ],
@@ -62,6 +72,21 @@ def test_official_tag_without_a_rule_is_refused(reference: str) -> None:
     """What no rule knows runs nowhere."""
     for target in ("r39.2", "r38.2", "r36.4.3", "sbsa"):
         assert not compatible(facts(reference, target), parse_target(target)).ok
+
+
+@pytest.mark.parametrize(
+    ("reference", "runs", "refuses"),
+    [
+        ("lmsysorg/sglang:v0.5.22", ("agx-thor,r38.2", "agx-thor,r39.2", "gb10"), ("agx-orin-64gb,r39.2", "r36.4.3")),
+        ("ghcr.io/ggml-org/llama.cpp:server-cuda13", ("sbsa,cu134",), ("agx-thor,r39.2", "agx-orin-64gb,r39.2")),
+    ],
+)
+def test_official_tag_runs_on_the_boards_it_has_code_for(
+    reference: str, runs: tuple[str, ...], refuses: tuple[str, ...]
+) -> None:
+    """Code that was found in an image decides between boards of one release."""
+    answers = {target: compatible(facts(reference, target), parse_target(target)).ok for target in (*runs, *refuses)}
+    assert answers == dict.fromkeys(runs, True) | dict.fromkeys(refuses, False)
 
 
 def test_official_tag_with_several_user_spaces_holds_that_of_the_host() -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core.errors import NothingMatchedError
 from jetson_containers.launch import gpu
 from jetson_containers.launch.command import Launch
-from jetson_containers.llm import chat, prepare, session
+from jetson_containers.llm import prepare, session
 from jetson_containers.llm.containers import OWNER, SERVER, Containers
+from jetson_containers.llm.conversation import ChatOptions, Conversation
 from jetson_containers.llm.decide import Decision, Goal
+from jetson_containers.llm.line_input import LineInput
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.request import LlmRequest
 from jetson_containers.llm.runtimes.interface import Job, Service, Target
@@ -192,7 +194,15 @@ def converse(
     opened = session.Session(
         client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
     )  # type: ignore[arg-type]
-    return chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
+    return talk(opened, context).run()
+
+
+def talk(opened: session.Session, context: LlmContext, **options: Any) -> Conversation:
+    """A conversation over a session, with no history."""
+    lines = LineInput(console=context.console)
+    return Conversation(
+        session=opened, options=ChatOptions(**options), console=context.console, lines=lines, title="m (llama_cpp)"
+    )
 
 
 def server(containers: Containers, *command: str) -> Launch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import bench, prepare, session
+from jetson_containers.llm.power import PowerReport, PowerWatch
 from jetson_containers.llm.request import LlmRequest
 from jetson_containers.llm.runtimes.interface import Service
 from tests.unit.llm.fakes import Server, delta
@@ -94,7 +96,7 @@ def test_bench_does_not_measure_the_warm_up(client: OpenAIClient, tmp_path: Path
         image="image:1",
         service=Service(argv=("s",), model="m", measure={"ignore_eos": True}),
     )
-    rows = bench._measure(prepared, opened, bench.BenchOptions(count=2), context)
+    rows = bench._measure(prepared, opened, bench.BenchOptions(count=2), context, PowerWatch())
     assert len(rows) == 2
     assert len(Server.asked) == 3
     assert len({asked["messages"][0]["content"] for asked in Server.asked}) == 3  # no prefix cache helps
@@ -110,3 +112,46 @@ def test_bench_refuses_a_csv_of_other_columns_before_it_measures(
     path.write_text("a,b\n")
     with pytest.raises(UsageError, match="other columns"):
         bench.bench(LlmRequest(model="tiny"), bench.BenchOptions(save=path), context)
+
+
+def report_of(*rates: float, tokens: int = 128, count: int = 3, **more: object) -> bench.BenchReport:
+    rows = [replace(ROW, decode_rate=rate, output_tokens=tokens) for rate in rates]
+    spread = {
+        "decode_tokens_per_s": bench.Spread.of(list(rates)),
+        "prefill_tokens_per_s": bench.Spread.of([row.prefill_rate for row in rows]),
+    }
+    return bench.BenchReport(
+        model="m", runtime="mlc", quantization="q", context=512, image="i", board=None, rows=tuple(rows),
+        prefill_tokens_per_s=160.0, decode_tokens_per_s=sum(rates) / len(rates), memory_bytes=1, load_s=1.0,
+        spread=spread, cautions=bench._cautions(rows, spread, bench.BenchOptions(count=count)), **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_bench_shows_its_spread_and_the_power(context: LlmContext) -> None:
+    """Smallest, middle and largest stand beside the mean; power where something tells it."""
+    drawn = PowerReport(source="tegrastats", mean_w=12.34, max_w=15.0, count=9)
+    bench.show(report_of(60.0, 63.5, 64.0, power=drawn), context)
+    lines = context.console.out.getvalue().splitlines()  # type: ignore[union-attr]
+    assert lines[0].split() == ["measured", "min", "median", "max", "predicted"]
+    assert lines[2].split() == ["decode", "tokens/s", "62.5", "60.0", "63.5", "64.0", "-"]
+    assert lines[5].split() == ["power", "W", "(tegrastats)", "12.3", "15.0", "-"]
+    assert context.console.err.getvalue() == ""  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("report", "says"),
+    [
+        (report_of(184.0, 4434.0, 335.0), ["decode goes from 184 to 4434 tokens/s"]),
+        (report_of(60.0, 60.0, 60.0, tokens=7), ["3 of 3 answers had fewer than 32 tokens"]),
+        (report_of(60.0, 61.0), ["only 2 of 3 answers"]),
+        (report_of(60.0, 89.0, 70.0), []),
+    ],
+)
+def test_bench_warns_of_figures_that_say_little(
+    context: LlmContext, report: bench.BenchReport, says: list[str]
+) -> None:
+    """Values far apart, short answers and missing ones are warned of."""
+    bench.show(report, context)
+    told = context.console.err.getvalue()  # type: ignore[union-attr]
+    assert told.count("warning: ") == len(says)
+    assert all(one in told for one in says)

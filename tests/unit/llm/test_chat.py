@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jetson_containers.cli import main
+from jetson_containers.cli.llm import llm
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import chat, prepare, session
-from jetson_containers.llm.client import OpenAIClient, RefusedError, Turn
+from jetson_containers.llm.client import Turn
+from jetson_containers.llm.conversation import ChatOptions
 from jetson_containers.llm.request import LlmRequest
 from jetson_containers.llm.runtimes.interface import Service
-from tests.unit.llm.fakes import Answers, Server, Terminal, converse, delta, prepared
+from tests.unit.llm.fakes import Answers, Terminal, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from jetson_containers.llm.containers import Containers
     from jetson_containers.llm.context import LlmContext
@@ -32,7 +36,7 @@ def output(context: LlmContext) -> str:
 def test_chat_dry_run_prints_the_commands_and_asks_nobody(context: LlmContext) -> None:
     """A dry run prints the commands and asks nobody."""
     assert (
-        chat.chat(LlmRequest(model="tiny", quantization="Q8_0"), chat.ChatOptions(prompt="hi"), context, dry_run=True)
+        chat.chat(LlmRequest(model="tiny", quantization="Q8_0"), ChatOptions(prompt="hi"), context, dry_run=True)
         is None
     )
     assert [line.split()[0] for line in output(context).splitlines()] == [
@@ -41,54 +45,109 @@ def test_chat_dry_run_prints_the_commands_and_asks_nobody(context: LlmContext) -
     assert "-c 512" in output(context)
 
 
-@pytest.fixture
-def talk(client: OpenAIClient, tmp_path: Path, context: LlmContext) -> Any:
-    opened = session.Session(
-        client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
-    )
-
-    def start(**options: Any) -> chat.Conversation:
-        return chat.Conversation(session=opened, options=chat.ChatOptions(**options), console=context.console)
-
-    return start
-
-
-def test_chat_answer_begins_with_its_first_word(talk: Any, context: LlmContext) -> None:
-    """An answer begins with its first word, without the space before it."""
-    Server.answers = [delta(" Hello"), delta(" you")]
-    talk(prompt="hi", system="be brief").run()
-    assert output(context) == "Hello you\n"
-    assert Server.asked[0]["messages"] == [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
-
-
-def test_chat_takes_a_pipe_as_one_question(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_takes_a_pipe_as_one_question(monkeypatch: pytest.MonkeyPatch, context: LlmContext) -> None:
     """A pipe is one question."""
     monkeypatch.setattr("sys.stdin", io.StringIO("line 1\nline 2\n"))
-    Server.answers = [delta("yes")]
-    talk(prompt=chat.piped()).run()
-    assert Server.asked[0]["messages"] == [{"role": "user", "content": "line 1\nline 2"}]
+    assert chat.asked("", context.console) == "line 1\nline 2"
 
 
-def test_chat_conversation_remembers_and_forgets(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A conversation remembers, and forgets after /reset."""
-    lines = iter(["one", "", "two", "/stats", "/reset", "three", "/help", "/exit"])
+@pytest.mark.parametrize(("text", "asked"), [("a log\n", "why?\n\na log"), (" \n", "why?"), ("", "why?")])
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_chat_joins_a_prompt_with_what_is_piped(
+    monkeypatch: pytest.MonkeyPatch, context: LlmContext, tmp_path: Path, text: str, asked: str, kind: str
+) -> None:
+    """`llm chat MODEL "why?" <FILE`: the prompt comes first, then the text."""
+    if kind == "pipe":
+        reading, writing = os.pipe()
+        os.write(writing, text.encode())
+        os.close(writing)
+    else:
+        (tmp_path / "log").write_text(text)
+        reading = os.open(tmp_path / "log", os.O_RDONLY)
+    with os.fdopen(reading, encoding="utf-8") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert chat.asked("why?", context.console) == asked
+
+
+def test_chat_says_that_it_waits_for_a_silent_pipe(monkeypatch: pytest.MonkeyPatch, context: LlmContext) -> None:
+    """A pipe that brings nothing for a while is read all the same, and that is said."""
+    reading, writing = os.pipe()
+    monkeypatch.setattr(chat, "_PATIENCE", 0.01)
+    with os.fdopen(reading, encoding="utf-8") as stdin, contextlib.closing(os.fdopen(writing, "w")):
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert chat._brings_text(context.console)
+    assert "</dev/null" in context.console.err.getvalue()  # type: ignore[union-attr]
+
+
+def test_chat_reads_no_device_beside_a_prompt(monkeypatch: pytest.MonkeyPatch, context: LlmContext) -> None:
+    """What a service has for standard input brings nothing."""
+    with Path("/dev/null").open(encoding="utf-8") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert chat.asked("hi", context.console) == "hi"
+    monkeypatch.setattr("sys.stdin", None)
+    assert chat.asked("hi", context.console) == "hi"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["/nope/model.gguf"], "/nope/model.gguf"),
+        (["tiny", "--quantization", "Q9"], "Q9"),
+        (["tiny", "--board", "rpi5"], "rpi5"),
+        (["tiny", "hi", "--prompt", "ho"], "two prompts"),
+    ],
+)
+def test_llm_chat_says_the_real_error_without_a_prompt(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
+) -> None:
+    """A wrong model, quantization or board counts, not that there is no prompt."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main.main(["--target", "cpu", "llm", "chat", *words]) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert "no prompt given" not in told
+
+
+def test_llm_chat_takes_the_prompt_behind_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """The words behind the model are the prompt, with or without quotes."""
+    made = llm.commands["chat"].make_context("chat", ["tiny", "What", "is", "it?", "--seed", "3"])
+    assert made.params["words"] == ("What", "is", "it?")
+    assert made.params["seed"] == 3
+
+
+def test_chat_goes_on_with_another_model(
+    context: LlmContext, containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`/model` loads another one and keeps what was said; where that fails, the first goes on."""
+    client = Answers(Turn(text="one"), Turn(text="two"), Turn(text="three"))
+    opened: list[str] = []
+
+    @contextlib.contextmanager
+    def session_of(ready: Any, *_: Any, **__: Any) -> Iterator[session.Session]:
+        opened.append(ready.decision.model.name)
+        yield session.Session(
+            client=client, log=tmp_path / "log", loaded_s=0.1, image="i:1", service=Service(argv=("s",), model="m")
+        )  # type: ignore[arg-type]
+
+    def prepare_other(request: LlmRequest, _context: LlmContext) -> Any:
+        if request.model == "nope":
+            raise UsageError("no model `nope`")
+        decision = prepared(containers).decision
+        return replace(prepared(containers), decision=replace(decision, model=replace(decision.model, name="other")))
+
+    lines = iter(["a", "/model nope", "b", "/model other", "c", "/exit"])
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("builtins.input", lambda _prompt: next(lines))
-    Server.answers = [delta("ok")]
-    talk().run()
-    said = [[message["content"] for message in asked["messages"]] for asked in Server.asked]
-    assert said == [["one"], ["one", "ok", "two"], ["three"]]
-
-
-def test_chat_conversation_ends_with_the_input(talk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """End of input ends a conversation."""
-
-    def end(_prompt: str) -> str:
-        raise EOFError
-
-    monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr("builtins.input", end)
-    assert talk().run() is None
+    monkeypatch.setattr(chat, "open_session", session_of)
+    monkeypatch.setattr(prepare, "decided", lambda *_, **__: prepared(containers).decision)
+    monkeypatch.setattr(prepare, "make", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(prepare, "prepare", prepare_other)
+    answer = chat.chat(LlmRequest(model="x"), ChatOptions(), context)
+    assert answer is not None
+    assert (answer.model, answer.answer) == ("other", "three")
+    assert opened == ["x", "x", "other"]
+    assert client.asked[-1] == ["a", "one", "b", "two", "c"]
+    assert "no model `nope`" in context.console.err.getvalue()  # type: ignore[union-attr]
 
 
 def test_chat_answer_json_keeps_the_old_name_of_the_decode_speed() -> None:
@@ -110,26 +169,6 @@ def test_chat_answer_json_keeps_the_old_name_of_the_decode_speed() -> None:
     assert shown["answer"] == "hi"
 
 
-def test_chat_refused_question_does_not_end_the_conversation(
-    context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A question the server refuses does not end the conversation."""
-    client = Answers(RefusedError("the server refused: context is full"), Turn(text="ok"))
-    turn = converse(client, context, tmp_path, monkeypatch, "too long", "short", "/exit")
-    assert turn == Turn(text="ok")
-    assert client.asked == [["too long"], ["short"]]
-    assert "context is full" in context.console.err.getvalue()  # type: ignore[union-attr]
-
-
-def test_chat_question_stopped_before_the_first_word_leaves_no_trace(
-    context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A question stopped before the first word leaves no trace."""
-    client = Answers(Turn(text="", interrupted=True), Turn(text="half", interrupted=True), Turn(text="ok"))
-    converse(client, context, tmp_path, monkeypatch, "one", "two", "three", "/exit")
-    assert client.asked == [["one"], ["two"], ["two", "half", "three"]]
-
-
 @pytest.mark.parametrize("stdin", [None, io.StringIO(""), io.StringIO(" \n")])
 def test_chat_without_a_question_prepares_nothing(
     context: LlmContext, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
@@ -139,7 +178,7 @@ def test_chat_without_a_question_prepares_nothing(
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: pytest.fail("prepared"))
     monkeypatch.setattr(prepare, "make", lambda *_, **__: pytest.fail("made"))
     with pytest.raises(UsageError, match="no prompt given"):
-        chat.chat(LlmRequest(model="tiny"), chat.ChatOptions(), context)
+        chat.chat(LlmRequest(model="tiny"), ChatOptions(), context)
 
 
 def test_chat_only_answer_stopped_by_ctrl_c_is_not_a_success(
@@ -154,21 +193,8 @@ def test_chat_only_answer_stopped_by_ctrl_c_is_not_a_success(
             client=client, log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
         )
 
-    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: prepared(containers))
+    monkeypatch.setattr(prepare, "decided", lambda *_, **__: prepared(containers).decision)
+    monkeypatch.setattr(prepare, "make", lambda *_, **__: prepared(containers))
     monkeypatch.setattr(chat, "open_session", opened)
     with pytest.raises(KeyboardInterrupt):
-        chat.chat(LlmRequest(model="x"), chat.ChatOptions(prompt="hi"), context)
-
-
-def test_chat_prompt_goes_to_stderr(context: LlmContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`llm chat --json >FILE` on a terminal: the file holds one JSON value and nothing else."""
-    asked: list[str] = []
-    converse(Answers(), context, tmp_path, monkeypatch, "/exit")
-    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "/exit")
-    opened = session.Session(
-        client=Answers(), log=tmp_path / "log", loaded_s=0.1, image="image:1", service=Service(argv=("s",), model="m")
-    )  # type: ignore[arg-type]
-    chat.Conversation(session=opened, options=chat.ChatOptions(), console=context.console).run()
-    assert asked == [""]
-    assert ">>> " in context.console.err.getvalue()  # type: ignore[union-attr]
-    assert context.console.out.getvalue() == ""  # type: ignore[union-attr]
+        chat.chat(LlmRequest(model="x"), ChatOptions(prompt="hi"), context)

@@ -37,7 +37,7 @@ class Answering(Containers):
     answer: str | None = ""
     asked: list[Sequence[str]] = field(default_factory=list)
 
-    def capture(self, command: Sequence[str]) -> str | None:
+    def capture(self, command: Sequence[str], *, seconds: float | None = None) -> str | None:
         self.asked.append(command)
         return self.answer
 

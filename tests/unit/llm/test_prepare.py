@@ -102,7 +102,7 @@ def test_target_of_reads_versions_and_device_from_the_image(context: LlmContext)
     asked: list[tuple[str, ...]] = []
 
     class Probing(Containers):
-        def capture(self, command: Any) -> str:
+        def capture(self, command: Any, *, seconds: float | None = None) -> str:
             asked.append(tuple(command))
             return "help text"
 
@@ -190,7 +190,7 @@ def test_target_of_keeps_no_answer_that_docker_could_not_get(context: LlmContext
     answers: list[str | None] = [None, "a list", "help text"]
 
     class Probing(Containers):
-        def capture(self, command: Sequence[str]) -> str | None:
+        def capture(self, command: Sequence[str], *, seconds: float | None = None) -> str | None:
             return answers.pop(0)
 
     probing = Probing(
@@ -247,7 +247,7 @@ def test_prepare_runs_the_steps_that_plan_shows(
         return []
 
     monkeypatch.setattr(Pipeline, "run", run)
-    monkeypatch.setattr(Containers, "capture", lambda _self, _command: "")
+    monkeypatch.setattr(Containers, "capture", lambda _self, _command, **_given: "")
     here = replace(context, engine=lambda: engine)
     request = LlmRequest(model="tiny", image="mine:1", **given)
     shown = prepare.plan(request, context, goal)

@@ -72,7 +72,7 @@ def test_jetpack_packages_each_have_a_checksum(file: Path) -> None:
     [
         ("r35.4.1", "cupy", "CUPY_NVCC_GENERATE_CODE", "arch=compute_72,code=sm_72;arch=compute_87,code=sm_87"),
         ("r36.4.3", "nccl", "NVCC_GENCODE", "-gencode=arch=compute_87,code=sm_87"),
-        ("r39.2.0", "torchvision", "TORCH_CUDA_ARCH_LIST", "8.7;11.0"),
+        ("r36.4.0", "torchvision", "TORCH_CUDA_ARCH_LIST", "8.7"),
         ("cpu", "torchvision", "TORCH_CUDA_ARCH_LIST", ""),
         ("r36.4.3", "flash-attention", "TORCH_CUDA_ARCH_LIST", "8.7"),
         ("r36.4.3", "flashinfer", "FLASHINFER_CUDA_ARCH_LIST", "8.7"),

@@ -66,12 +66,23 @@ def test_vllm_stands_on_the_versions_that_it_names(target: str, request_: tuple[
         ("r36.4.3", ("vllm", "numba:0.61.2")),
         ("r36.4.3", ("flashinfer", "pytorch:2.5")),
         ("r39.2.0", ("vllm", "pytorch:2.12.0")),
+        ("x86_64-cpu", ("llm-compressor", "accelerate:1.15.0")),
     ],
 )
 def test_versions_that_pip_would_not_install_together_are_refused(target: str, request_: tuple[str, ...]) -> None:
     """A request for versions of which one excludes the other is refused."""
     with pytest.raises(JetsonError):
         solve.solve(load(target), request_)
+
+
+@pytest.mark.parametrize("request_", [("llm-compressor",), ("accelerate", "llm-compressor", "gptqmodel")])
+@pytest.mark.parametrize("target", ["r36.4.3", "r39.2.0", "sbsa", "x86_64-cpu"])
+def test_llm_compressor_stands_on_the_newest_accelerate_that_it_takes(target: str, request_: tuple[str, ...]) -> None:
+    """Its wheel 0.13.0 requires `accelerate<=1.14.0`; without it accelerate is the newest that there is."""
+    chain = {package.family: package.version for package in solve.solve(load(target), request_).packages}
+    assert chain["accelerate"] == "1.14.0"
+    alone = {package.family: package.version for package in solve.solve(load(target), ["accelerate"]).packages}
+    assert alone["accelerate"] == "1.15.0"
 
 
 @pytest.mark.parametrize("vllm", sorted(VLLM))
@@ -95,6 +106,7 @@ def test_libraries_of_two_locks_that_meet_in_an_image_are_one_version() -> None:
     [
         ("auto_awq/auto_awq-0.2.9.lock", "5.0.1", (2026, 6, 0)),
         ("auto_gptq/auto_gptq-0.7.1.lock", "3.1.0", (2024, 9, 0)),
+        ("llm-compressor/llmcompressor-0.13.0.lock", "5.0.1", (2026, 6, 0)),
     ],
 )
 def test_lock_with_datasets_holds_the_fsspec_that_it_takes(lock: str, datasets: str, newest: tuple[int, ...]) -> None:
