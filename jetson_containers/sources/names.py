@@ -34,7 +34,7 @@ _SCHEMES = frozenset({"docker", "file", "ftp", "hf", "http", "https", "huggingfa
 _FORMS: Mapping[str, str] = {OLLAMA: "ollama://NAME:TAG, as ollama://llama3.2:1b"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SourceReference(Reference):
     """One model of a source. `repo` is its whole name with the scheme, which `parse` reads; `revision` the tag.
 

@@ -1,7 +1,7 @@
 """Ollama's registry: which files a model's manifest names.
 
 It is an OCI registry whose manifests hold one layer for each file, uncompressed and named by its media type. Source:
-Ollama's server/images.go and docs/import.md. What llama.cpp reads is the layer of the model, a GGUF file; the template
+Ollama, server/images.go. What llama.cpp reads is the layer of the model, a GGUF file; the template
 is one of Go and serves Ollama only.
 """
 
@@ -39,7 +39,7 @@ _QUANTIZATION = re.compile(r"[A-Za-z0-9_]{2,16}")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
-class RegistrySource(ModelSource):
+class BlobSource(ModelSource):
     """Models in a registry that gives each file as a blob."""
 
     title = "registry"
@@ -94,13 +94,13 @@ class RegistrySource(ModelSource):
             return {}  # only the name of the file is made of it
 
 
-class OllamaSource(RegistrySource):
+class OllamaSource(BlobSource):
     """Ollama's registry, or one that speaks its protocol."""
 
     title = "Ollama's registry"
 
     def entries(self, reference: SourceReference, manifest: Mapping[str, Any]) -> tuple[RepositoryFile, ...]:
-        """See `RegistrySource`."""
+        """See `BlobSource`."""
         layers = layers_of(manifest)
         kinds = [kind.partition(";")[0].strip().removeprefix(PREFIX) for kind, _ in layers]
         if "model" not in kinds:
@@ -119,7 +119,7 @@ class OllamaSource(RegistrySource):
         return checked_entries(found)
 
     def missing(self, reference: SourceReference) -> Exception:
-        """See `RegistrySource`."""
+        """See `BlobSource`."""
         low = reference.repo.lower()
         lower = f"; did you mean `{low}`?" if low != reference.repo else ""
         return NothingMatchedError(
