@@ -103,7 +103,7 @@ class Catalog:
         mark, name, rest = re.fullmatch(r"(!?)([^:<>=!~]*)(.*)", request, re.DOTALL).groups()  # type: ignore[union-attr]
         family, version = self._spelled_name(name), rest.removeprefix(":")
         if rest.startswith(":") and f"{family}:{version}" not in self.available:
-            rest = ":" + self._spelled_version(family, version)
+            rest = ":" + self._spelled_version(family, version.strip())
         return f"{mark}{family}{rest}"
 
     def _spelled_name(self, name: str) -> str:
@@ -171,11 +171,10 @@ class Catalog:
     def _matching(self, pattern: str) -> list[Package]:
         if pattern in {"", "*", "all"}:
             return list(self.available.values())
-        found = [
-            package
-            for package in self.available.values()
-            if any(fnmatch.fnmatchcase(name, pattern) for name in (package.name, *package.aliases))
-        ] or list(self.members(pattern) or self.series(pattern))
+        named = {name: package for package in self.available.values() for name in (package.name, *package.aliases)}
+        meant = {named[name].name for name in matching(named, pattern)}
+        found = [package for package in self.available.values() if package.name in meant]
+        found = found or list(self.members(pattern) or self.series(pattern))
         if not found:
             reason = self._why_nothing(pattern)
             raise NothingMatchedError(f"no package here matches `{pattern}`", hint=reason)
@@ -185,7 +184,7 @@ class Catalog:
         family = self.family_of(pattern)
         if family in self._absent_by_family:
             return f"`{family}` is absent on this platform; {_why(str(family))} says why"
-        absent = [name for name in self.absent if fnmatch.fnmatchcase(name, pattern)]
+        absent = matching(self.absent, pattern)
         absent = absent or [item.package.name for item in self.absent_of(pattern)]
         if absent:
             return f"absent on this platform: {', '.join(absent[:5])}; {_why(absent[0])} says why"
@@ -609,6 +608,17 @@ def _first_wins(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
     for key, value in pairs:
         result.setdefault(key, value)
     return result
+
+
+def matching(names: Iterable[str], pattern: str) -> list[str]:
+    """The names that a pattern such as `torch*` fits as it stands; without any, those it fits however it is spelled.
+
+    >>> matching(["torch2trt", "torch_tensorrt"], "Torch-*")
+    ['torch_tensorrt']
+    """
+    known = list(names)
+    exact = [name for name in known if fnmatch.fnmatchcase(name, pattern)]
+    return exact or [name for name in known if fnmatch.fnmatchcase(_folded(name), _folded(pattern))]
 
 
 def _folded(name: str) -> str:

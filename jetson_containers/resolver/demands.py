@@ -6,7 +6,6 @@ names a series of several versions (`numpy:1`) limits it as `numpy==1.*` does.
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from jetson_containers.core.errors import (
     UnavailablePackageError,
     UnknownPackageError,
 )
-from jetson_containers.recipes import tree
+from jetson_containers.recipes import catalog, tree
 from jetson_containers.recipes.requirement import Dependency
 
 if TYPE_CHECKING:
@@ -98,15 +97,14 @@ class Demands:
     def _expanded(self, request: str) -> list[str]:
         if not any(character in request for character in "*?["):
             return [request]
-        names = []
+        means = {}
         for package in self.catalog.available.values():
             if ":" in request:
-                if fnmatch.fnmatchcase(package.name, request):
-                    names.append(package.name)
+                means[package.name] = package.name
             elif self.catalog.members(package.family)[0] is package:
                 bare = (package.family, *(alias for alias in package.aliases if ":" not in alias))
-                if any(fnmatch.fnmatchcase(name, request) for name in bare):
-                    names.append(package.family)
+                means |= dict.fromkeys(bare, package.family)
+        names = list(dict.fromkeys(means[name] for name in catalog.matching(means, request)))
         if not names:
             raise NothingMatchedError(f"no package here matches `{request}`", hint="`jetson-containers list` shows all")
         return names
@@ -163,11 +161,7 @@ class Demands:
 
     def _matches(self, names: Iterable[str]) -> bool:
         found = set(names)
-        hits = {
-            pattern
-            for pattern, meant in self._meant.items()
-            if found & meant or any(fnmatch.fnmatchcase(name, pattern) for name in found)
-        }
+        hits = {pattern for pattern, meant in self._meant.items() if found & meant or catalog.matching(found, pattern)}
         self.skipped |= hits
         return bool(hits)
 

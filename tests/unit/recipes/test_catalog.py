@@ -24,7 +24,7 @@ from jetson_containers.core.errors import (
 )
 from jetson_containers.core.versions import version_key
 from jetson_containers.recipes import catalog
-from jetson_containers.recipes.catalog import Absent, Catalog, load, load_each, preferred
+from jetson_containers.recipes.catalog import Absent, Catalog, load, load_each, matching, preferred
 from jetson_containers.recipes.package import read_directory
 from jetson_containers.resolver.solve import solve
 from tests.unit.recipes.catalog_examples import BASIC, TREES
@@ -190,6 +190,8 @@ def test_find_lists_each_version_of_an_absent_family() -> None:
         (["[cm]*", "!cuda*"], ["cmake", "meta"]),
         (["ros"], ["ros:humble", "ros:jazzy"]),
         (["meta", "cmake"], ["cmake", "meta"]),
+        (["C*"], ["cmake", "cuda:12.6"]),
+        (["PyTorch:*", "!*Builder"], ["pytorch:2.6", "pytorch:2.8"]),
     ],
 )
 def test_match_by_globs_over_names_and_aliases(orin: Catalog, patterns: list[str], names: list[str]) -> None:
@@ -474,6 +476,7 @@ def test_load_imports_neither_jinja_nor_resolvelib_without_need(tmp_path: Path) 
         ("deep_tool", "deep-tool"),
         ("Nonsense", "Nonsense"),
         ("Llama*", "Llama*"),
+        ("PyTorch : 2.6 ", "pytorch:2.6"),
         ("", ""),
     ],
 )
@@ -488,6 +491,13 @@ def test_spelled_takes_an_exact_name_first_and_never_guesses() -> None:
     assert [found.spelled(name) for name in ("my-tool", "my_tool")] == ["my-tool", "my_tool"]
     with pytest.raises(UsageError, match="`my-tool` or `my_tool`"):
         found.spelled("My Tool")
+
+
+def test_matching_takes_names_as_they_are_first() -> None:
+    """A pattern means names as they are spelled; only where it fits none, those that read alike."""
+    assert matching(["Tool-a", "tool_b"], "tool*") == ["tool_b"]
+    assert matching(["tool-a", "tool_b"], "TOOL *") == ["tool-a", "tool_b"]
+    assert matching(["tool-a"], "other*") == []
 
 
 def test_spelled_knows_versions_too() -> None:

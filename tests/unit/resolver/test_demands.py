@@ -40,6 +40,7 @@ def test_alias_of_one_version_pins_it() -> None:
         (["t*"], "build-essential python cmake tool numpy torch"),
         (["[ab]*"], "build-essential python numpy cmake torch app"),
         (["?pp"], "build-essential python numpy cmake torch app"),
+        (["T*"], "build-essential python cmake tool numpy torch"),
     ],
 )
 def test_glob_means_each_default_package_it_matches(requests: list[str], expected: str) -> None:
@@ -86,6 +87,7 @@ def test_skip_knows_aliases_and_versions_and_dissolves_conflicts() -> None:
 def test_skip_pattern_without_effect_gets_a_notice() -> None:
     """A pattern to skip that matches nothing gets a notice."""
     assert solve(CHAIN, ["app"], skip=["zzz*", "torch"]).notices == ("nothing to skip matches `zzz*`",)
+    assert solve(CHAIN, ["app"], skip=["Torc*"]).notices == ()
 
 
 def test_skip_of_everything_is_a_usage_error() -> None:
