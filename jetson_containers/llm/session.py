@@ -87,11 +87,13 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
 
     Raises StepError with the end of its log and the likely cause when it ends before.
     """
-    options = ServeOptions(port=free_port(), threads=threads or default_threads())
+    port = free_port()
+    listening = prepared.containers.listening("127.0.0.1", port)
+    options = ServeOptions(port=port, host=listening.host, threads=threads or default_threads())
     service = prepared.decision.service(options)
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
     facts = servers.facts_of(prepared.decision, task="session", data=context.data)
-    planned = prepared.containers.server(service, name=name, facts=facts.label)
+    planned = prepared.containers.server(service, name=name, facts=facts.label, listening=listening)
     log = containers.log_of(context.settings, name)
     memory = MemoryWatch.start()
     context.console.detail(f"server: {planned.shell}")
