@@ -24,6 +24,7 @@ from jetson_containers.llm.fit.machine import of_board
 from jetson_containers.llm.fit.predict import FitVerdict, predict
 from jetson_containers.llm.models import known
 from jetson_containers.llm.runtimes import limits
+from jetson_containers.pages.fit_grid import MODELS
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -45,17 +46,6 @@ MARKS = {
     FitVerdict.IMPOSSIBLE: "–",
     FitVerdict.UNKNOWN: "u",
 }
-# Of the models that are known, those of which a table of all boards is printed: of each kind some.
-SHOWN = (
-    "Llama-2-7b-chat-hf", "Llama-2-70b-chat-hf", "Meta-Llama-3.1-8B-Instruct", "Llama-3.2-1B-Instruct",
-    "Llama-3.2-3B-Instruct", "Mistral-7B-Instruct-v0.2", "Qwen2.5-7B-Instruct", "internlm-chat-7b", "internlm2-chat-7b",
-    "RedPajama-INCITE-Chat-3B-v1", "TinyLlama-1.1B-Chat-v1.0", "Phi-3.5-mini-instruct", "gemma-2-2b-it",
-    "Nemotron-Mini-4B-Instruct", "Qwen3-0.6B", "Qwen3-4B", "Qwen3-8B", "Qwen3-32B", "Qwen3-30B-A3B-Instruct-2507",
-    "Qwen3-VL-8B-Instruct", "Qwen3.5-4B", "Qwen3.5-9B", "Qwen3.5-35B-A3B", "gemma-3-4b-it", "gemma-3-27b-it",
-    "gemma-3n-E4B-it", "gemma-4-E4B-it", "gemma-4-26B-A4B-it", "gpt-oss-20b", "NVIDIA-Nemotron-Nano-9B-v2",
-    "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "Ministral-3-8B-Instruct-2512", "Phi-4-mini-instruct", "SmolLM3-3B",
-    "LFM2.5-8B-A1B", "granite-4.0-h-tiny", "GLM-4.7-Flash", "Llama-4-Scout-17B-16E", "Falcon-H1-7B-Instruct",
-)  # fmt: skip
 
 INTRO = """# Will it fit?
 
@@ -303,7 +293,7 @@ def _everything() -> list[str]:
     """All models × boards × runtimes; reasons of what cannot be are numbered."""
     reasons: list[str] = []
     tables_of = []
-    for name in SHOWN:
+    for name in MODELS:
         config = known.config(name)
         if config is not None:
             tables_of += [f"### {name.rpartition('/')[2]}", "", *_model(config, reasons), ""]

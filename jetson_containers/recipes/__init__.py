@@ -5,6 +5,6 @@
 keeps the result by content. `upstream` reads trees in the format of dusty-nv/jetson-containers, whose `config.py`
 runs in a child process.
 
-Public modules: `budget`, `catalog`, `docs`, `files`, `locks`, `package`, `requirement`, `rules`, `sandbox`,
+Public modules: `budget`, `cache`, `catalog`, `docs`, `files`, `locks`, `package`, `requirement`, `rules`, `sandbox`,
 `scaffold`, `schema`, `shared`, `templating`, `tree`, `why`.
 """

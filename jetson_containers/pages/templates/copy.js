@@ -1,10 +1,10 @@
 // Buttons beside commands: copied, or selected where the browser does not let a page copy.
-for (const command of document.querySelectorAll(".command")) {
+function addCopy(command) {
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = "Copy";
   const text = command.querySelector("code");
-  button.setAttribute("aria-label", "Copy: " + text.textContent);
+  button.setAttribute("aria-label", "Copy " + text.textContent);
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(text.textContent);
@@ -17,3 +17,4 @@ for (const command of document.querySelectorAll(".command")) {
   });
   command.append(button);
 }
+document.querySelectorAll(".command").forEach(addCopy);
