@@ -219,7 +219,8 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, words: tuple[st
 @click.option("--detach", "-d", is_flag=True, help="Run in the background; it starts again after a reboot.")
 @click.option("--name", default="", metavar="NAME", help="Name of the container.")
 @click.option("--api-key-env", default="", metavar="NAME", help="Require the key that this variable holds.")
-@click.option("--generate", type=click.Choice(("compose", "quadlet")), help="Print a service file instead of starting.")
+@click.option("--generate", type=click.Choice(("compose", "quadlet", "systemd", "kube")),
+              help="Print a service file instead of starting.")  # fmt: skip
 @click.option("--another", is_flag=True, help="Start another copy of a model that is served already.")
 @collect(_serve_request, "wanted")
 def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool) -> int:

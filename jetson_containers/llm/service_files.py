@@ -1,8 +1,12 @@
-"""A planned server as a compose file or a quadlet (Podman's systemd unit), which survive a reboot."""
+"""A planned server as a file that starts it after each reboot: compose, quadlet (Podman's unit), systemd, kube.
+
+The first lines of each say where it goes, and how the image gets to the engine that will run it.
+"""
 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +20,34 @@ _SESSION = ("/tmp/", "/run/user/")  # noqa: S108 - compared only
 _PLAIN = re.compile(r"[\w@%+=:,./-]+")
 
 
-def generate(kind: str, planned: Launch, key_env: str = "", key_name: str = "", *, gpu: bool = False) -> str:
-    """Write the file; `kind` is "compose" or "quadlet".
+KINDS = ("compose", "quadlet", "systemd", "kube")
+_CDI = "nvidia.com/gpu=all"
+
+
+def generate(
+    kind: str, planned: Launch, key_env: str = "", key_name: str = "", *, gpu: bool = False, health: str = ""
+) -> str:
+    """Write the file; `kind` is one of KINDS.
 
     `gpu`: the platform has one, so the file asks for it also where the engine that planned it (a PC's) has none.
+    `health`: URL that answers 200 once the model is loaded.
 
     Secrets stay references: the server finds its key in `key_env`, the user keeps it under `key_name`.
     """
     options = _Options.of(planned)
     options = options.with_gpu() if gpu else options
-    write = _quadlet if kind == "quadlet" else _compose
+    if kind == "compose":
+        return _compose(options, planned, key_env, key_name or key_env, health)
+    write = {"quadlet": _quadlet, "systemd": _systemd, "kube": _kube}[kind]
     return write(options, planned, key_env, key_name or key_env)
+
+
+def podman_name(image: str) -> str:
+    """The full name that an image of Docker's store has in Podman's: Docker leaves out its own registry."""
+    first, slash, _ = image.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return image
+    return f"docker.io/{image}" if slash else f"docker.io/library/{image}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +63,12 @@ class _Options:
     shm: str
     user: str
     groups: tuple[str, ...]
+    ports: tuple[str, ...]
+    dropped: tuple[str, ...]
+    security: tuple[str, ...]
+    pids: str
+    read_only: bool
+    tmpfs: tuple[str, ...]
 
     @classmethod
     def of(cls, planned: Launch) -> _Options:
@@ -55,12 +82,18 @@ class _Options:
             mounts=tuple(mount for mount in lasting if not mount.target.startswith(_SESSION)),
             env=tuple(line.values("env")), devices=tuple(line.values("device")), runtime=line.last("runtime") or "",
             gpus=bool(line.values("gpus")), network=line.last("network") or "host", shm=line.last("shm-size") or "",
-            user=line.last("user") or "", groups=tuple(line.values("group-add")),
+            user=line.last("user") or "", groups=tuple(line.values("group-add")), ports=tuple(line.values("publish")),
+            dropped=tuple(line.values("cap-drop")), security=tuple(line.values("security-opt")),
+            pids=line.last("pids-limit") or "", read_only=line.is_on("read-only"), tmpfs=tuple(line.values("tmpfs")),
         )  # fmt: skip
+
+    @property
+    def uses_gpu(self) -> bool:
+        return self.runtime == "nvidia" or self.gpus or any(device.startswith("nvidia.com/") for device in self.devices)
 
     def with_gpu(self) -> _Options:
         """The same with NVIDIA's runtime, where nothing asks for a GPU yet."""
-        if self.runtime or self.gpus or any(device.startswith("nvidia.com/") for device in self.devices):
+        if self.runtime or self.uses_gpu:
             return self
         visible = ("NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=all")
         return replace(self, runtime="nvidia", env=(*self.env, *visible))
@@ -71,7 +104,7 @@ def _mount(volume: str) -> Mount:
     return Mount(source=source, target=target, readonly="ro" in flags)
 
 
-def _compose(options: _Options, planned: Launch, key_env: str, key_name: str) -> str:
+def _compose(options: _Options, planned: Launch, key_env: str, key_name: str, health: str) -> str:
     import yaml
 
     service: dict[str, Any] = {
@@ -93,7 +126,18 @@ def _compose(options: _Options, planned: Launch, key_env: str, key_name: str) ->
         "runtime": options.runtime,
         "devices": list(options.devices),
         "group_add": list(options.groups),
+        "ports": list(options.ports),
+        "cap_drop": [name.upper() for name in options.dropped],
+        "security_opt": [f"{name}:true" if name == "no-new-privileges" else name for name in options.security],
+        "pids_limit": int(options.pids or 0),
+        "read_only": options.read_only,
+        "tmpfs": list(options.tmpfs),
     }
+    if health:
+        asks = f"import urllib.request as r; r.urlopen('{health}', timeout=5)"
+        further["healthcheck"] = {
+            "test": ["CMD", "python3", "-c", asks], "interval": "30s", "timeout": "10s", "start_period": "10m",
+        }  # fmt: skip
     service = _literal(service | {key: value for key, value in further.items() if value})
     if key_env:
         service["environment"].append(f"{key_env}=${{{key_name}:?set it in the environment or in .env}}")
@@ -114,28 +158,130 @@ def _literal(value: Any) -> Any:
 
 
 def _quadlet(options: _Options, planned: Launch, key_env: str, key_name: str) -> str:
+    image = podman_name(planned.image)
     lines = [
-        "# ~/.config/containers/systemd/" + planned.name + ".container, then: systemctl --user daemon-reload",
+        *_for_podman(planned, options, key_name if key_env else ""),
+        f"# Save it as ~/.config/containers/systemd/{planned.name}.container, then:",
+        f"#   systemctl --user daemon-reload && systemctl --user start {shlex.quote(planned.name)}",
+        "#   loginctl enable-linger    # so that it starts at boot, before anyone logs in",
         "[Unit]",
         f"Description={planned.name}",
         "",
         "[Container]",
-        f"Image={planned.image}",
+        f"Image={image}",
+        "Pull=never",  # the registry in its name has no such image
         f"ContainerName={planned.name}",
         "Exec=" + " ".join(map(_word, planned.command)),
-        f"Network={options.network}",
     ]
+    if options.network != "bridge":  # Podman's own default is a network of the container's own, without root too
+        lines.append(f"Network={options.network}")
+    lines += [f"PublishPort={port}" for port in options.ports]
+    lines += [f"DropCapability={name}" for name in options.dropped]
+    lines += ["NoNewPrivileges=true"] if "no-new-privileges" in options.security else []
+    lines += [f"PidsLimit={options.pids}"] if options.pids else []
+    lines += ["ReadOnly=true"] if options.read_only else []
+    lines += [f"Tmpfs={place}" for place in options.tmpfs]
     lines += [_quadlet_mount(mount) for mount in options.mounts]
     lines += [f"Environment={_word(entry)}" for entry in options.env if "=" in entry]
     lines += [f"Secret={key_name},type=env,target={key_env}"] if key_env else []
     devices = list(options.devices)
-    if (options.runtime == "nvidia" or options.gpus) and not devices:
-        devices.append("nvidia.com/gpu=all")  # Podman reaches the GPU by CDI only
+    if options.uses_gpu and not any(device.startswith("nvidia.com/") for device in devices):
+        devices.append(_CDI)  # Podman reaches the GPU by CDI only
     lines += [f"AddDevice={device}" for device in devices]
     lines += [f"GroupAdd={group}" for group in options.groups]
     lines += [f"ShmSize={options.shm}"] if options.shm else []
     lines += [f"User={options.user.partition(':')[0]}"] if options.user else []
     return "\n".join([*lines, "", "[Service]", "Restart=always", "", "[Install]", "WantedBy=default.target"])
+
+
+def _for_podman(planned: Launch, options: _Options, secret: str) -> list[str]:
+    """Comments: what Podman needs before it can start this."""
+    copied = shlex.join(["podman", "pull", f"docker-daemon:{_tagged(planned.image)}"])
+    lines = ["# Podman keeps images of its own; this copies the image from Docker's:", f"#   {copied}"]
+    if options.uses_gpu:
+        lines += ["# The GPU, once and after each update of the driver:"]
+        lines += ["#   sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"]
+    if secret:
+        lines += ["# The key that clients must show:", f"#   printenv {secret} | podman secret create {secret} -"]
+    return lines
+
+
+def _tagged(image: str) -> str:
+    """An image's name with the tag that docker assumes."""
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+
+
+def _systemd(options: _Options, planned: Launch, key_env: str, _key_name: str) -> str:
+    """A unit that starts the container with docker and takes it away at its end."""
+    name, secrets = planned.name, f"/etc/jetson-containers/{planned.name}.env"
+    words = ["/usr/bin/docker", "run", "--rm", "--name", name, "--network", options.network]
+    words += [word for mount in options.mounts for word in mount.argv]
+    words += [word for entry in options.env if "=" in entry for word in ("--env", entry)]
+    words += ["--env", key_env] if key_env else []
+    words += [word for device in options.devices for word in ("--device", device)]
+    words += [word for group in options.groups for word in ("--group-add", group)]
+    flags = {
+        "--runtime": options.runtime,
+        "--gpus": "all" * options.gpus,
+        "--shm-size": options.shm,
+        "--user": options.user,
+    }
+    words += [word for flag, value in flags.items() if value for word in (flag, value)]
+    words += [planned.image, *planned.command]
+    lines = [f"# Save it as /etc/systemd/system/{name}.service, then:"]
+    lines += [f"#   sudo systemctl daemon-reload && sudo systemctl enable --now {shlex.quote(name)}"]
+    lines += [f"# It reads the key from {secrets} (mode 0600), a line {key_env}=…"] if key_env else []
+    lines += ["[Unit]", f"Description={name}", "Requires=docker.service", "After=docker.service", "", "[Service]"]
+    lines += [f"EnvironmentFile={secrets}"] if key_env else []
+    lines += [f"ExecStartPre=-/usr/bin/docker rm --force {_word(name)}", "ExecStart=" + " ".join(map(_word, words))]
+    lines += [f"ExecStop=/usr/bin/docker stop {_word(name)}", "Restart=always", "RestartSec=5"]
+    return "\n".join([*lines, "TimeoutStartSec=0", "", "[Install]", "WantedBy=multi-user.target"])
+
+
+def _kube(options: _Options, planned: Launch, key_env: str, key_name: str) -> str:
+    """A pod for `podman kube play` or Kubernetes, on the network of the host."""
+    import yaml
+
+    name = re.sub(r"[^a-z0-9-]+", "-", planned.name.lower()).strip("-")[:63].strip("-")
+    volumes = [(f"v{number}", mount) for number, mount in enumerate(options.mounts)]
+    container: dict[str, Any] = {
+        "name": name,
+        "image": podman_name(planned.image),
+        "imagePullPolicy": "Never",
+        "args": [word.replace("$(", "$$(") for word in planned.command],
+        "env": [
+            dict(zip(("name", "value"), entry.split("=", 1), strict=True)) for entry in options.env if "=" in entry
+        ],
+        "volumeMounts": [
+            {"name": volume, "mountPath": mount.target, "readOnly": mount.readonly} for volume, mount in volumes
+        ],
+    }
+    for entry in container["env"]:
+        entry["value"] = entry["value"].replace("$(", "$$(")
+    if key_env:
+        secret = {"name": f"{name}-key", "key": key_name}
+        container["env"].append({"name": key_env, "valueFrom": {"secretKeyRef": secret}})
+    if options.uses_gpu:
+        container["resources"] = {"limits": {_CDI: 1}}
+    user, _, group = options.user.partition(":")
+    ids = {"runAsUser": user, "runAsGroup": group}
+    if chosen := {key: int(value) for key, value in ids.items() if value.isascii() and value.isdigit()}:
+        container["securityContext"] = chosen
+    places = [{"name": volume, "hostPath": {"path": mount.source}} for volume, mount in volumes]
+    pod: dict[str, Any] = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"hostNetwork": True, "restartPolicy": "Always", "containers": [container], "volumes": places},
+    }  # fmt: skip
+    if options.shm:
+        container["volumeMounts"].append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - in the container
+        size = re.sub(r"([kmgKMG])[bB]?$", lambda unit: unit[1].upper() + "i", options.shm)
+        places.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
+    head = [*_for_podman(planned, options, "")]
+    head += [f"# The key: a secret `{name}-key` with an entry `{key_name}`."] if key_env else []
+    head += [f"# Save it as {name}.yaml, then: podman kube play {name}.yaml"]
+    head += [f"# In Kubernetes the GPU is called `nvidia.com/gpu`, not `{_CDI}`."] if options.uses_gpu else []
+    text: str = yaml.safe_dump(pod, sort_keys=False, width=120)
+    return "\n".join([*head, text.rstrip()])
 
 
 def _quadlet_mount(mount: Mount) -> str:
