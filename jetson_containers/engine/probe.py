@@ -196,7 +196,8 @@ def examine(path: str, host: ProbedHost) -> Client | NotReadyError:
     versions = _json(answer.out)
     if _is_podman(path, answer, host):
         return EngineMissingError(
-            f"`{path}` is Podman, which is not supported: builds and GPU access rely on Docker", hint=_INSTALL
+            f"`{path}` is Podman, which cannot build here: builds rely on Docker",
+            hint=f"{_INSTALL}; `./run.sh --podman IMAGE` starts an image with Podman",
         )
     server = versions.get("Server")
     endpoint, context = _endpoint(path, host)
@@ -312,9 +313,14 @@ def _cdi_devices(info: Mapping[str, Any], root: Path | None) -> tuple[str, ...]:
     listed = [str(entry.get("ID", "")) for entry in info.get("DiscoveredDevices") or () if entry.get("Source") == "cdi"]
     if listed or root is None:
         return tuple(sorted(listed))
+    return cdi_devices_of([str(directory) for directory in info.get("CDISpecDirs") or ()], root)
+
+
+def cdi_devices_of(folders: Sequence[str], root: Path) -> tuple[str, ...]:
+    """The devices of the CDI specifications in folders below `root`, as `nvidia.com/gpu=all`."""
     devices: set[str] = set()
-    for directory in info.get("CDISpecDirs") or ():
-        for path in sorted((root / str(directory).lstrip("/")).glob("*")):
+    for directory in folders:
+        for path in sorted((root / directory.lstrip("/")).glob("*")):
             if path.suffix in {".json", ".yaml", ".yml"}:
                 devices.update(_devices_of(path))
     return tuple(sorted(devices))
@@ -410,7 +416,8 @@ def _no_client(host: ProbedHost) -> NotReadyError:
         podman = Path(entry or ".") / "podman"
         if _is_program(podman):
             return EngineMissingError(
-                f"no `docker` on PATH; `{podman}` is there, but Podman is not supported", hint=_INSTALL
+                f"no `docker` on PATH; `{podman}` is there, but Podman cannot build here",
+                hint=f"{_INSTALL}; `./run.sh --podman IMAGE` starts an image with Podman",
             )
     return EngineMissingError("no container engine: there is no `docker` on PATH", hint=_INSTALL)
 

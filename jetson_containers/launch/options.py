@@ -21,6 +21,7 @@ OWN = {
     "no-gpu": False,
     "camera": False,
     "docker-socket": False,
+    "podman": False,
     "data": True,
     "csi2webcam": False,
     "csi-capture-res": True,
@@ -52,6 +53,7 @@ class RunRequest:
     no_gpu: bool = False
     camera: bool = False
     docker_socket: bool = False
+    podman: bool = False
     data: Path | None = None
     webcam: Webcam | None = None
     globals: dict[str, Any] = field(default_factory=dict)
@@ -99,6 +101,7 @@ def parse(args: Sequence[str]) -> RunRequest:
         no_gpu=mine.is_on("no-gpu"),
         camera=mine.is_on("camera"),
         docker_socket=mine.is_on("docker-socket"),
+        podman=mine.is_on("podman"),
         data=Path(data).expanduser() if data else None,
         webcam=_webcam(mine),
         globals=_globals(mine),
