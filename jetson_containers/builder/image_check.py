@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core import json_text
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.core.text import printable
+from jetson_containers.launch import least
 from jetson_containers.platforms.cuda import class_of
 from jetson_containers.platforms.platform import Arch
 
@@ -226,7 +227,7 @@ def inspect(engine: Engine, image: str, *, platform: str | None = None) -> Image
     Raises NotReadyError where the image has no Python 3 or the script does not answer: that is unknown, not right.
     """
     options = ["--network", "none", "--volume", f"{SCRIPTS}:{MOUNTED}/{SCRIPTS.name}:ro", "--workdir", MOUNTED]
-    options += ["--entrypoint", "python3"]
+    options += ["--entrypoint", "python3", *least.rights(read_only=False)]
     if platform:
         options += ["--platform", platform]
     ended = engine.run(image, ["-B", "-m", SCRIPTS.name], options=options, timeout=TIME_LIMIT)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.builder import image_check
 from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.launch import least
 from jetson_containers.plan.stage import StageKind
 from jetson_containers.recipes import files, shared
 
@@ -208,10 +209,22 @@ def container_options(node: Node, options: BuildOptions, platform: str | None) -
         shared.files_of(definition)  # what is not there would be made by docker
         for item in shared.entries_of(definition):
             chosen += ["--volume", f"{item.path.resolve()}:{SHARED}/{item.name.removeprefix(_STAGED)}:ro"]
-    if options.data:
+    if options.least:
+        chosen += [*_rights(node), "--volume", "/data"]  # a volume without a name goes with the container
+    elif options.data:
         options.data.mkdir(parents=True, exist_ok=True)  # docker would make it too, but as root
         chosen += ["--volume", f"{options.data.resolve()}:/data"]
     return [*chosen, *options.run_options]
+
+
+def _rights(node: Node) -> list[str]:
+    """What a test may. It writes in its container, which is thrown away: those of package managers install there."""
+    definition = node.stage.definition
+    words = list(least.rights(read_only=False))
+    folders = [definition.path, *(item.path for item in shared.entries_of(definition))] if definition else []
+    if not all(files.readable_by_root(folder) for folder in folders):
+        words += ["--cap-add", "DAC_OVERRIDE"]  # root without it cannot read another user's private files either
+    return words
 
 
 @dataclass(frozen=True, kw_only=True)

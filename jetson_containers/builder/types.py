@@ -36,7 +36,8 @@ class BuildOptions:
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     progress: str = "auto"  # auto, plain, tty, json
-    data: Path | None = None  # mounted as /data during tests
+    data: Path | None = None  # mounted as /data during tests that have docker's own rights
+    least: bool = True  # tests have no capabilities, and a /data of their own
     run_options: tuple[str, ...] = ()  # of `docker run`, for tests: how containers get the GPU here
     engine_elsewhere: bool = False  # it does not see this machine's files: tests are deferred
     state_dir: Path | None = None  # locks and recorded times; None: `.state` in the log directory

@@ -514,6 +514,7 @@ def _build_options(app: App, given: BuildArguments, gpu: tuple[str, ...]) -> Bui
         progress="json" if given.progress == "rawjson" else given.progress,
         data=settings.path("data"),
         run_options=gpu,
+        least=settings["least_privilege"],
         state_dir=settings.path("cache") / "build",
         command=shlex.join(["./build.sh", *sys.argv[2:]]) if sys.argv[1:2] == ["build"] else "",
         env=settings.env,

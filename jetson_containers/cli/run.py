@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.cli.app import App
+    from jetson_containers.launch.options import RunRequest
 
 
 @click.command(
@@ -46,6 +48,8 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
             podman.require_image(capabilities.client, image)
     else:
         capabilities = app.engine.run_capabilities
+    if request.least:
+        request = _with_user(request, request.data or app.settings.path("data"))
     planned = command.plan_run(
         request,
         app.platform,
@@ -62,3 +66,10 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
             "the image comes before the command; if `$(./autotag …)` found none, it is missing",
         )
     return command.run(with_hints(planned, request.line, app.platform), app.console)
+
+
+def _with_user(request: RunRequest, data: Path) -> RunRequest:
+    """The request, run by who may write the data."""
+    from jetson_containers.launch.least import user_of
+
+    return replace(request, user=user_of(data))

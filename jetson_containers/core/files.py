@@ -70,23 +70,34 @@ def file_digest(path: Path, kind: str = "sha256") -> str:
 
 
 def make_data_directory(path: Path) -> None:
-    """Create the data directory where it is missing; under sudo it belongs to the user who called sudo.
+    """Create the data directory where it is missing; made by root, it belongs to the user whose directory it is in.
+
+    In one of root's, under sudo: to the user who called sudo.
 
     Raises UsageError when a file has this name, NotReadyError when it cannot be made.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
-        user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
-        if os.geteuid() == 0 and is_number(user):
+        if missing and os.geteuid() == 0:
+            user, group = _owner_below(missing[-1].parent)
             for folder in missing:
-                os.chown(folder, int(user), int(group) if is_number(group) else -1)
+                os.chown(folder, user, group)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"`{path}` is not a directory, so it cannot be /data", hint="--data DIR") from error
     except OSError as error:
         raise NotReadyError(
             f"`{path}` cannot be made: {error.strerror}", hint="choose another with --data DIR"
         ) from error
+
+
+def _owner_below(folder: Path) -> tuple[int, int]:
+    """Who owns what root makes in a directory, -1 where that is root."""
+    found = folder.stat()
+    if found.st_uid != 0:
+        return found.st_uid, found.st_gid
+    user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    return (int(user), int(group) if is_number(group) else -1) if is_number(user) else (-1, -1)
 
 
 @contextlib.contextmanager

@@ -91,6 +91,12 @@ OPTIONS: dict[str, Setting] = {
     ),
     "jobs": Setting(kind=int, default=0, help="stages built at the same time; 0: as memory and cores allow"),
     "allow_install": Setting(kind=bool, default=False, help="let root install what making a base image needs"),
+    "least_privilege": Setting(
+        kind=bool,
+        default=True,
+        help="steps and servers of llm and the tests of images run without capabilities, with a network of their own; "
+        "false: with the engine's own rights, servers on the host's network",
+    ),
     "base": Setting(kind=str, default="", help="base image instead of the platform's own"),
     "stop_timeout": Setting(kind=int, default=20, help="seconds a registry or index may take to answer"),
 }

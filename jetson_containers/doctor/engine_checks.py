@@ -12,7 +12,7 @@ from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import JetsonError
 from jetson_containers.doctor.disk_checks import medium_finding, space_finding
 from jetson_containers.doctor.types import CheckDefinition, Finding, fail, note, ok, skip, warn
-from jetson_containers.engine import emulation
+from jetson_containers.engine import bridge, emulation
 
 if TYPE_CHECKING:
     from jetson_containers.doctor.types import DoctorContext
@@ -91,15 +91,14 @@ def _medium(context: DoctorContext, found: Capabilities) -> Finding:
 def _iptables(context: DoctorContext, found: Capabilities) -> Finding:
     """Docker 28 wants iptables' raw table, which stock L4T kernels up to 36.4.3 lack (moby issue 49557)."""
     try:
-        platform = context.platform()
-        is_new = Version(found.server_version.partition("+")[0]) >= Version("28")
-    except (JetsonError, InvalidVersion):
+        wants = bridge.wants_raw_table(context.platform(), found.server_version)
+    except JetsonError:
+        wants = None
+    if wants is None:
         return skip("the platform or the engine's version is unknown")
-    if platform.l4t is None or not is_new:
+    if not wants:
         return ok(f"this kernel has what docker {found.server_version} needs")
-    if platform.l4t >= Version("36.4.4"):
-        return ok(f"L4T {platform.l4t} has what Docker 28 needs")
-    if any((context.root / "lib/modules").glob("*/kernel/net/ipv4/netfilter/iptable_raw.ko*")):
+    if bridge.has_raw_module(context.root):
         return ok("the kernel has the module iptable_raw")
     remedy = "Docker 27.5.1, or L4T 36.4.4, or DOCKER_INSECURE_NO_IPTABLES_RAW=1 for dockerd (weaker isolation)"
     return warn(f"docker {found.server_version} on this kernel may start nothing", remedy)

@@ -4,7 +4,7 @@
 the command lines, `bake` the definition of several stages for one command, whose reports `bake_progress` reads.
 `context` lays out what a build reads, `messages` turns docker's words into our errors. `queries` asks the local store
 by command, `sdk` through the Docker SDK where streams or events are needed. `interface` is what the rest of the program
-sees. Nothing is probed or imported before it is used.
+sees, `bridge` where it cannot give networks. Nothing is probed or imported before it is used.
 
-Public modules: `archive`, `argv`, `bake`, `context`, `docker`, `emulation`, `interface`, `pull`.
+Public modules: `archive`, `argv`, `bake`, `bridge`, `context`, `docker`, `emulation`, `interface`, `pull`.
 """

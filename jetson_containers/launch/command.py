@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.launch import devices, display, docker_options
 from jetson_containers.launch.gpu import gpu_part, ulimit_part
+from jetson_containers.launch.least import least_part, user_part
 from jetson_containers.launch.official import official_part
 from jetson_containers.launch.options import OWN, hide_secrets
 from jetson_containers.launch.parts import LaunchHost, LaunchPart, Mount, Notice, NoticeSeverity
@@ -48,6 +49,7 @@ Options (before IMAGE):
   --dry-run        print the command and do nothing
   --data DIR       mount DIR as /data instead of the repository's data directory
   --no-gpu         start without GPU
+  --least          take away what the image may not need: capabilities, the host's network, devices, tokens
   --camera         check that a camera is there, and pass media devices too
   --docker-socket  let the container drive this host's container engine
   --podman         start it with Podman instead of Docker; the GPU by CDI
@@ -123,18 +125,18 @@ def plan_run(
     chosen_name = line.last("name") or name or unique_name()
     whole = _join(
         _terminal(line, stdin_tty=stdin_tty, stdout_tty=stdout_tty),
-        _defaults(line, chosen_name),
+        _defaults(line, chosen_name, network="bridge" if request.least else "host"),
         gpu_options,
         ulimit_part(host, line, gpu),
-        _tokens(line, merged),
-        _hub(line, merged),
         _from_dotenv(line, merged),
         official_part(host, line, image),
-        LaunchPart(mounts=(Mount(source=str(data), target="/data"),)),
-        devices.host_mounts(host),
-        x11,
+        LaunchPart(mounts=_data_mounts(data, request.written)),
+        devices.host_mounts(host, services=not request.least),
+        *(_least_parts(host, request, gpu) if request.least else (_tokens(line, merged), _hub(line, merged), x11)),
         *_device_parts(host, line, request),
-        LaunchPart(notices=(*_oddities(line), *_hidden_values(hidden), *_other_family(image, platform))),
+        LaunchPart(
+            notices=(*_oddities(line, least=request.least), *_hidden_values(hidden), *_other_family(image, platform))
+        ),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
@@ -149,6 +151,7 @@ def plan_run(
         gpu=gpu,
         mounts=mounts,
         data=data if any(mount.target == "/data" for mount in mounts) else None,
+        folders=request.written or (),
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
     )
@@ -156,6 +159,8 @@ def plan_run(
 
 def _device_parts(host: LaunchHost, line: RunLine, request: RunRequest) -> tuple[LaunchPart, ...]:
     """What of the host's devices and services the container gets."""
+    if request.least:
+        return (devices.docker_socket_part(host, request), devices.camera_part(host, request))
     return (
         display.pulse_part(host, line),
         devices.upload_key_part(host),
@@ -167,6 +172,22 @@ def _device_parts(host: LaunchHost, line: RunLine, request: RunRequest) -> tuple
         devices.optional_permissions_part(host),
         podman_part(host, line),
     )
+
+
+def _data_mounts(data: Path, written: tuple[str, ...] | None) -> tuple[Mount, ...]:
+    """The data directory, read-only but for the folders `written`."""
+    if written is None:
+        return (Mount(source=str(data), target="/data"),)
+    below = (Mount(source=str(data / folder), target=f"/data/{folder}") for folder in written)
+    return (Mount(source=str(data), target="/data", readonly=True), *below)
+
+
+def _least_parts(host: LaunchHost, request: RunRequest, gpu: Gpu) -> tuple[LaunchPart, ...]:
+    """What `--least` takes away, and the user who may write the data."""
+    own = user_part(request.line, request.user)
+    groups = (*docker_options.parse(own.argv).groups, *request.line.groups)
+    grouped = replace(request, line=docker_options.RunLine(groups=groups))
+    return (least_part(request.line, gpu), own, devices.group_part(host, grouped))
 
 
 def run(launch: Launch, console: Console, *, execute: Callable[[Launch], int] | None = None) -> int:
@@ -273,12 +294,12 @@ def _terminal(line: RunLine, *, stdin_tty: bool, stdout_tty: bool) -> LaunchPart
     return LaunchPart() if line.is_on("detach") else LaunchPart(argv=("-i",))
 
 
-def _defaults(line: RunLine, name: str) -> LaunchPart:
+def _defaults(line: RunLine, name: str, *, network: str) -> LaunchPart:
     argv: tuple[str, ...] = ()
     if not line.has("rm") and line.last("restart") in {None, "no", ""}:
         argv += ("--rm",)  # docker refuses it beside a restart policy
     if not line.has(*_OWN_NETWORK):
-        argv += ("--network", "host")
+        argv += ("--network", network)
     if not line.has("shm-size", "ipc"):
         argv += ("--shm-size=8g",)
     if not line.has("name"):
@@ -313,7 +334,7 @@ def _is_set(line: RunLine, name: str) -> bool:
     return any(value.startswith(f"{name}=") for value in line.values("env"))
 
 
-def _oddities(line: RunLine) -> tuple[Notice, ...]:
+def _oddities(line: RunLine, *, least: bool) -> tuple[Notice, ...]:
     """Options that are passed on although they will not do what they seem to."""
     notices = []
     for option in line.options:
@@ -326,7 +347,7 @@ def _oddities(line: RunLine) -> tuple[Notice, ...]:
                     hint=did_you_mean(option.name, known, style="`--{}`") or None,
                 )
             )
-    if line.has("publish", "publish-all") and not line.has(*_OWN_NETWORK):
+    if line.has("publish", "publish-all") and not line.has(*_OWN_NETWORK) and not least:
         notices.append(
             Notice(text="published ports have no effect on the host's network, where every port is open already",
                    hint="`--network bridge` gives the container a network of its own")

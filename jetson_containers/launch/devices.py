@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NotReadyError
@@ -35,10 +36,12 @@ _RESTART_ARGUS = "sudo systemctl restart nvargus-daemon"
 _DOCKER_SOCKET = "/var/run/docker.sock"
 
 
-def host_mounts(host: LaunchHost) -> LaunchPart:
-    """Clock, and on a Jetson the services and files its software expects."""
+def host_mounts(host: LaunchHost, *, services: bool = True) -> LaunchPart:
+    """Clock, and on a Jetson the services and files its software expects; without `services` only the files."""
     wanted = (*_CLOCK, *(_JETSON if host.platform.l4t else ()), _JTOP)
     mounts = present(host, wanted)
+    if not services:
+        return LaunchPart(mounts=tuple(replace(mount, readonly=True) for mount in mounts if not mount.volatile))
     if host.platform.l4t and host.exists(_DBUS.source):
         mounts = (*mounts, _DBUS)
     return LaunchPart(mounts=mounts)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 OWN = {
     "dry-run": False,
     "no-gpu": False,
+    "least": False,
     "camera": False,
     "docker-socket": False,
     "podman": False,
@@ -51,11 +52,14 @@ class RunRequest:
     line: RunLine
     dry_run: bool = False
     no_gpu: bool = False
+    least: bool = False
     camera: bool = False
     docker_socket: bool = False
     podman: bool = False
     data: Path | None = None
     webcam: Webcam | None = None
+    user: str = ""  # who runs it with `--least`, UID:GID; "": the image's own user
+    written: tuple[str, ...] | None = None  # folders below /data that may be written; None: all of it
     globals: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -99,6 +103,7 @@ def parse(args: Sequence[str]) -> RunRequest:
         line=docker_options.RunLine(groups=theirs, image=whole.image, command=whole.command),
         dry_run=mine.is_on("dry-run"),
         no_gpu=mine.is_on("no-gpu"),
+        least=mine.is_on("least"),
         camera=mine.is_on("camera"),
         docker_socket=mine.is_on("docker-socket"),
         podman=mine.is_on("podman"),

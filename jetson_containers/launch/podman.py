@@ -1,7 +1,7 @@
 """Podman in place of Docker for `run`: the same options, with what differs.
 
-Podman has images of its own, no daemon and no NVIDIA runtime (the GPU comes by CDI), labels mounts for SELinux unless told
-not to, and gives a container of an ordinary user that user's rights as root of the container (rootless).
+Podman has images of its own, no daemon and no NVIDIA runtime (the GPU comes by CDI), labels mounts for SELinux unless
+told not to, and gives a container of an ordinary user that user's rights as root of the container (rootless).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import ipaddress
 import os
 import platform as machine
 import re
@@ -21,8 +22,9 @@ from jetson_containers.core.errors import InterruptedByUserError, NotReadyError,
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.core.text import is_number
-from jetson_containers.engine import argv
+from jetson_containers.engine import argv, bridge
 from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR
+from jetson_containers.llm.step_progress import StepProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,10 +41,42 @@ OWNER = "io.jetson-containers.owner"  # of a server's container: the process tha
 SERVER = "io.jetson-containers.server"  # label of every server's container: those with it may be replaced
 FACTS = "io.jetson-containers.server.facts"  # what it serves, where and how, as JSON: see `servers.ServerFacts`
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for users with a hub of their own
+ON_HOST = ("--network", "host")
+_MODULES = "HF_MODULES_CACHE=/tmp/modules"  # code of models; its usual place is below /data, which servers only read
 NO_PROGRAM = 127  # docker's exit code where the image lacks the program
 _NOT_STARTED = (125, 126, NO_PROGRAM)  # docker's own exit codes: no container, or nothing in it that could be run
 _OTHER_MACHINE = "exec format error"  # an image of another architecture, without emulation
 _HOST_SCRIPTS = Path(__file__).resolve().parent.parent / "container_scripts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """The address on which a server listens inside its container, and docker's options that make its port reachable."""
+
+    host: str
+    options: tuple[str, ...]
+
+
+def listening(settings: Settings, address: str, port: int, *, bridge: bool = True) -> Listening:
+    """A network of its own whose one port is published at `address`, an IP address or "localhost".
+
+    The host's network where the user wants that (`least_privilege: false`), the engine has none to give (`bridge`), or
+    the address is a name: only the server itself knows how to take requests for it.
+    """
+    place = {"localhost": "127.0.0.1", "": "::"}.get(address, address)
+    if not (settings["least_privilege"] and bridge and _is_address(place)):
+        return Listening(host=address, options=ON_HOST)
+    published = f"[{place}]" if ":" in place else place
+    options = ("--network", "bridge", "--publish", f"{published}:{port}:{port}")
+    return Listening(host="0.0.0.0", options=options)  # noqa: S104 - of the container, which only the port leads to
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,22 +96,33 @@ class Containers:
     threads: int = 0
 
     def plan(
-        self, image: str, options: Sequence[str], command: Sequence[str], *, env: Mapping[str, str], name: str = ""
+        self,
+        image: str,
+        options: Sequence[str],
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        name: str = "",
+        written: tuple[str, ...] | None = None,
     ) -> Launch:
-        """The docker command, without secrets in the argv."""
+        """The docker command, without secrets in the argv. `written`: folders of /data to write, None: all of it."""
         from jetson_containers.launch.command import plan_run
+        from jetson_containers.launch.least import hand_over, user_of
         from jetson_containers.launch.options import parse
 
-        own = list(options)
+        least = bool(self.settings["least_privilege"])
+        data = self.settings.path("data").absolute()
+        own = ["--least"] * least + list(options)
         if any(
             SCRIPTS_DIR in word for word in command
         ):  # otherwise a service file would need this checkout without using it
             own += ["--volume", f"{_HOST_SCRIPTS}:{SCRIPTS_DIR}:ro"]
-        if os.getuid() != 0:
+        if os.getuid() != 0 and not least:
             # What the steps write below data/ belongs to the user who asked, not to root.
             own += ["--user", f"{os.getuid()}:{os.getgid()}", "--env", "HOME=/tmp"]
+        request = parse([*own, image, *command])
         planned = plan_run(
-            parse([*own, image, *command]),
+            replace(request, written=written, user=user_of(data)) if least else request,
             self.platform,
             self.engine.run_capabilities,
             self.settings,
@@ -90,7 +135,10 @@ class Containers:
         for notice in planned.notices:
             self.console.detail(notice.text)
         if planned.data is not None:
-            make_data_directory(planned.data)
+            for folder in ("", *planned.folders):
+                make_data_directory(planned.data / folder)
+            if least:
+                hand_over(planned.data)
         return planned
 
     def run(self, step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
@@ -110,10 +158,11 @@ class Containers:
         with terminate_on_signals(), subprocess.Popen(
             planned.argv, env={**env, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace",
-        ) as process:  # fmt: skip
+        ) as process, StepProgress(console=self.console, name=step.name) as progress:  # fmt: skip
             try:
                 for line in process.stdout or ():
                     lines.append(redact(line))
+                    progress.line(lines[-1])
                     if show:
                         self.console.info(lines[-1].rstrip("\n"))
             except BaseException:
@@ -155,15 +204,35 @@ class Containers:
         not_run = done.returncode in _NOT_STARTED or _OTHER_MACHINE in done.stdout
         return None if not_run else done.stdout
 
+    def listening(self, address: str, port: int) -> Listening:
+        """How a server becomes reachable at an address and port of this machine."""
+        return listening(self.settings, address, port, bridge=self._gives_networks)
+
+    @property
+    def _gives_networks(self) -> bool:
+        """Whether the engine can give a container a network of its own; unknown counts as yes."""
+        if self.platform.l4t is None or self.platform.l4t >= bridge.FIXED_L4T:
+            return True
+        wants = bridge.wants_raw_table(self.platform, self.engine.capabilities.server_version)
+        return not wants or bridge.has_raw_module()
+
     def server(
-        self, service: Service, *, name: str, detach: bool = False, api_key: str = "", facts: str = ""
+        self,
+        service: Service,
+        *,
+        name: str,
+        detach: bool = False,
+        api_key: str = "",
+        facts: str = "",
+        listening: Listening | None = None,
     ) -> Launch:
-        """The docker command of a server on the host's network (it listens on the address it was parts).
+        """The docker command of a server; without `listening` on the host's network.
 
         `facts` is what its label says of it, as JSON.
         """
-        options = ["--env", "HF_HUB_OFFLINE=1", "--label", f"{SERVER}=1"]
+        options = ["--env", "HF_HUB_OFFLINE=1", "--env", _MODULES, "--label", f"{SERVER}=1"]
         options += ["--label", f"{FACTS}={facts}"] if facts else []
+        options += listening.options if listening else ON_HOST
         options += [word for key, value in service.env.items() for word in ("--env", f"{key}={value}")]
         secret = {service.key_env: api_key} if api_key else {}
         options += [word for key in secret for word in ("--env", key)]
@@ -171,7 +240,10 @@ class Containers:
             options += ["--detach", "--restart", "unless-stopped"]
         else:
             options += ["--label", f"{OWNER}={owner()}"]
-        planned = self.plan(self.image, options, service.argv, env=without_tokens(os.environ), name=name)
+        below = (value.removeprefix("/data/") for value in service.env.values() if value.startswith("/data/"))
+        written = tuple(dict.fromkeys(("cache", *below)))
+        environment = without_tokens(os.environ)
+        planned = self.plan(self.image, options, service.argv, env=environment, name=name, written=written)
         return replace(planned, env_additions={**planned.env_additions, **secret})
 
 

@@ -45,6 +45,8 @@ def download(
         image_for=lambda _packages: image,
     )
     words = [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
+    tokens = ("HF_TOKEN", "HUGGINGFACE_TOKEN")
+    words += [word for name in tokens if {**settings.env, **os.environ}.get(name) for word in ("--env", name)]
     planned = containers.plan(image, words, [_DOWNLOADER, *options, *repositories], env=dict(os.environ))
     console.info(f"download: {' '.join(repositories)}")
     with terminate_on_signals(), subprocess.Popen(

@@ -19,6 +19,7 @@ from jetson_containers.hub.transfer.owner import owner_of
 from jetson_containers.llm import containers, prepare, servers, service_files, session
 from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.step_progress import StepProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.launch.command import Launch
+    from jetson_containers.llm.containers import Listening
     from jetson_containers.llm.context import LlmContext
     from jetson_containers.llm.decide import Decision
     from jetson_containers.llm.prepare import PreparedModel
@@ -71,7 +73,11 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
     key = "" if wanted.generate else _key(wanted, context)  # a service file only names the variable
     if dry_run:
         decision = prepare.plan(request, context)
-        prepare.show(decision, _service(decision, wanted, wanted.port or DEFAULT_PORT).argv, context.console)
+        port = wanted.port or DEFAULT_PORT
+        place = containers.listening(context.settings, wanted.address, port)
+        prepare.show(decision, _service(decision, wanted, port, place.host).argv, context.console)
+        if place.options != containers.ON_HOST:
+            context.console.info(f"in a network of its own, published at {wanted.address or '[::]'}:{port} only")
         return None
     if wanted.port and not wanted.generate:
         _refuse_taken_port(wanted, context)
@@ -144,13 +150,14 @@ def _taken(port: int) -> UsageError:
 
 
 def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, context: LlmContext) -> Served:
-    service = _service(prepared.decision, wanted, port)
+    listening = prepared.containers.listening(wanted.address, port)
+    service = _service(prepared.decision, wanted, port, listening.host)
     if wanted.address not in _LOOPBACK and not wanted.api_key_env:
         context.console.warning(
             f"anyone who can reach {wanted.address}:{port} can use this server", "require a key with --api-key-env NAME"
         )
     address, place = _place(wanted.address, port)
-    planned = _planned(prepared, wanted, service, port, key, context.data)
+    planned = _planned(prepared, wanted, service, port, key, context.data, listening)
     served = Served(
         name=planned.name,
         url=f"{place}/v1",
@@ -174,15 +181,19 @@ def _place(address: str, port: int) -> tuple[str, str]:
     return reached, f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
-def _service(decision: Decision, wanted: ServeRequest, port: int) -> Service:
-    options = ServeOptions(
-        port=port, host=wanted.address, threads=decision.request.threads, api_key=bool(wanted.api_key_env)
-    )
+def _service(decision: Decision, wanted: ServeRequest, port: int, host: str) -> Service:
+    options = ServeOptions(port=port, host=host, threads=decision.request.threads, api_key=bool(wanted.api_key_env))
     return decision.service(options)
 
 
 def _planned(
-    prepared: PreparedModel, wanted: ServeRequest, service: Service, port: int, key: str, data: Path
+    prepared: PreparedModel,
+    wanted: ServeRequest,
+    service: Service,
+    port: int,
+    key: str,
+    data: Path,
+    listening: Listening,
 ) -> Launch:
     place = _place(wanted.address, port)[1]
     facts = servers.facts_of(
@@ -194,6 +205,7 @@ def _planned(
         detach=wanted.detach or bool(wanted.generate),
         api_key=key,
         facts=facts.label,
+        listening=listening,
     )
 
 
@@ -204,8 +216,10 @@ def name_of(model: str, port: int) -> str:
 
 
 def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, context: LlmContext) -> None:
-    service = _service(prepared.decision, wanted, wanted.port or DEFAULT_PORT)
-    planned = _planned(prepared, wanted, service, wanted.port or DEFAULT_PORT, "", context.data)
+    port = wanted.port or DEFAULT_PORT
+    listening = prepared.containers.listening(wanted.address, port)
+    service = _service(prepared.decision, wanted, port, listening.host)
+    planned = _planned(prepared, wanted, service, port, "", context.data, listening)
     console = context.console
     gpu = prepared.decision.job.target.device != "cpu"
     key_env = service.key_env if wanted.api_key_env else ""
@@ -228,9 +242,11 @@ def reserved(wanted: ServeRequest, data: Path) -> Iterator[int]:
     """
     for port in (wanted.port,) if wanted.port else range(DEFAULT_PORT, DEFAULT_PORT + 100):
         lock = data / ".locks" / f"port-{port}"
+        owner = owner_of(data)
         with files.readable_os_errors():
-            owner_of(data).make_directory(lock.parent)
+            owner.make_directory(lock.parent)
         with files.open_lock(lock) as descriptor:
+            owner.take(lock)
             if files.try_lock(descriptor) and is_free(wanted.address, port):
                 yield port
                 return
@@ -266,7 +282,8 @@ def _wait_for(planned: Launch, client: OpenAIClient, health: str, context: LlmCo
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as waiting:  # fmt: skip
         try:
-            session.wait_until_ready(client, health, waiting, log)
+            with StepProgress(console=context.console, name=f"loading {client.model}"):
+                session.wait_until_ready(client, health, waiting, log)
         except StepError:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(_logs_of(planned), encoding="utf-8")
@@ -290,7 +307,9 @@ def _foreground(
 ) -> None:
     log = containers.log_of(context.settings, planned.name)
     with containers.running(planned, log) as process:
-        session.wait_until_ready(client, health, process, log)
+        title = f"loading {prepared.decision.title}"
+        with StepProgress(console=context.console, name=title, last_line=lambda: session.last_line(log)):
+            session.wait_until_ready(client, health, process, log)
         try:  # from here on Ctrl-C ends it, also right after the address is printed
             context.console.ok(f"{prepared.decision.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
             show(served, context.console)  # now: a program that starts it needs the address while it runs

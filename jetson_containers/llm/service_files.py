@@ -63,6 +63,12 @@ class _Options:
     shm: str
     user: str
     groups: tuple[str, ...]
+    ports: tuple[str, ...]
+    dropped: tuple[str, ...]
+    security: tuple[str, ...]
+    pids: str
+    read_only: bool
+    tmpfs: tuple[str, ...]
 
     @classmethod
     def of(cls, planned: Launch) -> _Options:
@@ -76,7 +82,9 @@ class _Options:
             mounts=tuple(mount for mount in lasting if not mount.target.startswith(_SESSION)),
             env=tuple(line.values("env")), devices=tuple(line.values("device")), runtime=line.last("runtime") or "",
             gpus=bool(line.values("gpus")), network=line.last("network") or "host", shm=line.last("shm-size") or "",
-            user=line.last("user") or "", groups=tuple(line.values("group-add")),
+            user=line.last("user") or "", groups=tuple(line.values("group-add")), ports=tuple(line.values("publish")),
+            dropped=tuple(line.values("cap-drop")), security=tuple(line.values("security-opt")),
+            pids=line.last("pids-limit") or "", read_only=line.is_on("read-only"), tmpfs=tuple(line.values("tmpfs")),
         )  # fmt: skip
 
     @property
@@ -118,6 +126,12 @@ def _compose(options: _Options, planned: Launch, key_env: str, key_name: str, he
         "runtime": options.runtime,
         "devices": list(options.devices),
         "group_add": list(options.groups),
+        "ports": list(options.ports),
+        "cap_drop": [name.upper() for name in options.dropped],
+        "security_opt": [f"{name}:true" if name == "no-new-privileges" else name for name in options.security],
+        "pids_limit": int(options.pids or 0),
+        "read_only": options.read_only,
+        "tmpfs": list(options.tmpfs),
     }
     if health:
         asks = f"import urllib.request as r; r.urlopen('{health}', timeout=5)"
@@ -158,8 +172,15 @@ def _quadlet(options: _Options, planned: Launch, key_env: str, key_name: str) ->
         "Pull=never",  # the registry in its name has no such image
         f"ContainerName={planned.name}",
         "Exec=" + " ".join(map(_word, planned.command)),
-        f"Network={options.network}",
     ]
+    if options.network != "bridge":  # Podman's own default is a network of the container's own, without root too
+        lines.append(f"Network={options.network}")
+    lines += [f"PublishPort={port}" for port in options.ports]
+    lines += [f"DropCapability={name}" for name in options.dropped]
+    lines += ["NoNewPrivileges=true"] if "no-new-privileges" in options.security else []
+    lines += [f"PidsLimit={options.pids}"] if options.pids else []
+    lines += ["ReadOnly=true"] if options.read_only else []
+    lines += [f"Tmpfs={place}" for place in options.tmpfs]
     lines += [_quadlet_mount(mount) for mount in options.mounts]
     lines += [f"Environment={_word(entry)}" for entry in options.env if "=" in entry]
     lines += [f"Secret={key_name},type=env,target={key_env}"] if key_env else []

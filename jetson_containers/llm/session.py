@@ -18,6 +18,7 @@ from jetson_containers.core.text import is_number
 from jetson_containers.llm import containers, servers
 from jetson_containers.llm.client import OpenAIClient, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.step_progress import StepProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,11 +88,13 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
 
     Raises StepError with the end of its log and the likely cause when it ends before.
     """
-    options = ServeOptions(port=free_port(), threads=threads or default_threads())
+    port = free_port()
+    listening = prepared.containers.listening("127.0.0.1", port)
+    options = ServeOptions(port=port, host=listening.host, threads=threads or default_threads())
     service = prepared.decision.service(options)
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
     facts = servers.facts_of(prepared.decision, task="session", data=context.data)
-    planned = prepared.containers.server(service, name=name, facts=facts.label)
+    planned = prepared.containers.server(service, name=name, facts=facts.label, listening=listening)
     log = containers.log_of(context.settings, name)
     memory = MemoryWatch.start()
     context.console.detail(f"server: {planned.shell}")
@@ -100,7 +103,9 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
     containers.remove_orphans(containers.client_of(planned))
     with containers.running(planned, log) as process:
         client = OpenAIClient(host="127.0.0.1", port=options.port, model=service.model)
-        wait_until_ready(client, service.health, process, log, memory)
+        title = f"loading {prepared.decision.title}"
+        with StepProgress(console=context.console, name=title, last_line=lambda: last_line(log)):
+            wait_until_ready(client, service.health, process, log, memory)
         try:
             yield Session(
                 client=client,
@@ -136,6 +141,17 @@ def wait_until_ready(
         containers.pause(wait)
         wait = min(wait * 1.3, 1.0)
     raise server_failed(process.poll(), log)
+
+
+def last_line(log: Path) -> str:
+    """The end of what a server has printed so far."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(log.stat().st_size - 2000, 0))
+            lines = file.read(2000).decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def server_failed(code: int | None, log: Path, *, loaded: bool = False) -> StepError:

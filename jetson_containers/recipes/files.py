@@ -132,3 +132,17 @@ def dockerfile_in(names: set[str]) -> str | None:
         if found:
             return found[0]
     return None
+
+
+def readable_by_root(place: Path) -> bool:
+    """Whether a root user without capabilities could read a file, or all of a folder: as the owner, or as anybody."""
+    return all(_root_reads(path) for path in (place, *place.rglob("*")))
+
+
+def _root_reads(path: Path) -> bool:
+    try:
+        found = path.stat()
+    except OSError:  # a broken link, say: nobody reads it
+        return True
+    needed = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(found.st_mode) else 0)
+    return found.st_uid == 0 or found.st_mode & needed == needed

@@ -34,5 +34,9 @@ cd "$work/answer"
 cargo test --quiet --offline
 
 chmod a+rx "$work"
-# chroot, because Ubuntu 18.04 has no setpriv
-chroot --userspec=65534:65534 --groups= / "$(command -v rustc)" --print sysroot
+if chroot --userspec=65534:65534 --groups= / true 2>/dev/null; then  # chroot, because Ubuntu 18.04 has no setpriv
+    chroot --userspec=65534:65534 --groups= / "$(command -v rustc)" --print sysroot
+else  # without capabilities nobody becomes another user: what he may read and run can still be seen
+    [ -z "$(find -H "$(rustc --print sysroot)/bin" "$(rustc --print sysroot)/lib" \
+        \( -type f ! -perm -o+r -o -type d ! -perm -o+rx \) -print -quit)" ]
+fi

@@ -172,12 +172,14 @@ def check_resume(environment, work):
 
 
 def check_owner(environment, work):
-    """Root leaves nothing that the owner of the directory cannot delete."""
-    if os.geteuid() != 0:
-        return
+    """Root leaves nothing that the owner of the directory cannot delete, where it may give files away at all."""
     data = work / "data"
     data.mkdir()
-    os.chown(str(data), 1234, 1234)
+    try:
+        os.chown(str(data), 1234, 1234)
+    except PermissionError:
+        print("owners are not tried: this container may not give files away")
+        return
     run(REPO, **{**environment, "HF_HUB_CACHE": str(data / "models")})
     assert {path.lstat().st_uid for path in data.rglob("*")} == {1234}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,8 @@ from jetson_containers.engine.interface import RunResult
 from tests.unit.builder.helpers import Site, chain, plan, results_of, stage, states
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.fakes import RunCall
 
 
@@ -42,9 +45,34 @@ def test_package_test_container_is_neither_privileged_nor_online(site: Site) -> 
         *("--network", "none"),
         *("--shm-size", "8g"),
         *("--volume", "/packages/a:/test:ro"),
-        *("--volume", f"{data}:/data"),
+        *("--cap-drop", "all", "--security-opt", "no-new-privileges", "--pids-limit", "4096"),
+        *("--volume", "/data"),
         *("--runtime", "nvidia"),
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_package_test_reads_a_private_recipe(site: Site, tmp_path: Path) -> None:
+    """Files of another user that only he can read need one capability; a recipe that all can read needs none."""
+    recipe = tmp_path / "recipe"
+    recipe.mkdir(mode=0o755)
+    (recipe / "t.sh").write_text("true")
+    os.chown(recipe / "t.sh", 4711, -1)
+    given = []
+    for mode in (0o644, 0o600):
+        (recipe / "t.sh").chmod(mode)
+        site.run(plan(stage("a", package={"test": ("t.sh",), "path": recipe})), tests="all")
+        given.append("DAC_OVERRIDE" in site.engine.runs[-1].options)
+    assert given == [False, True]
+
+
+def test_package_test_has_the_engines_own_rights_where_asked(site: Site) -> None:
+    """The setting `least_privilege: false` gives back the engine's own rights and the user's data."""
+    data = site.directory / "data"
+    site.run(chain("a", tests=("test",)), data=data, least=False)
+    options = site.engine.runs[0].options
+    assert "--cap-drop" not in options
+    assert f"{data}:/data" in options
 
 
 def test_package_test_gets_a_network_that_the_recipe_asks_for(site: Site) -> None:
@@ -175,7 +203,10 @@ def test_package_tests_of_a_pruned_image_build_nothing(site: Site) -> None:
     site.engine.runs.clear()
     report = site.run(the_plan, tests="all")
     assert (report.ok, site.built()) == (True, [])
-    assert [call.options[-1] for call in site.engine.runs] == ["/packages/b:/test:ro", "/packages/a:/test:ro"]
+    assert [word for call in site.engine.runs for word in call.options if word.endswith(":/test:ro")] == [
+        "/packages/b:/test:ro",
+        "/packages/a:/test:ro",
+    ]
 
 
 def test_package_test_without_a_gpu_is_skipped_and_run_when_there_is_one(site: Site) -> None:

@@ -49,7 +49,7 @@ def test_podman_reaches_the_gpu_by_cdi(tmp_path: Path) -> None:
 
 
 def test_podman_without_cdi_says_how_to_make_the_specification(tmp_path: Path) -> None:
-    """Without a specification there is no GPU, also where NVIDIA's hook for docker is there, and the remedy is CDI's."""
+    """Without a specification there is no GPU, also where docker has a hook for it; the remedy is CDI's."""
     planned = plan(
         tmp_path, "--podman", "img", platform=PC, capabilities=installed(tmp_path, cdi=False),
         files="usr/bin/nvidia-container-runtime-hook",

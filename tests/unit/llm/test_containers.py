@@ -30,6 +30,7 @@ from jetson_containers.llm.containers import (
 )
 from jetson_containers.llm.pipeline.types import CommandStep
 from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR, Service
+from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 from tests.unit.llm.fakes import CPU, OURS, Docker, Local, server
 
@@ -66,6 +67,73 @@ def test_containers_give_servers_and_steps_no_hub_token(
         "HF_TOKEN": "",
         "HUGGINGFACE_TOKEN": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("address", "published"),
+    [
+        ("127.0.0.1", "127.0.0.1:8081:8081"),
+        ("localhost", "127.0.0.1:8081:8081"),
+        ("0.0.0.0", "0.0.0.0:8081:8081"),
+        ("", "[::]:8081:8081"),
+        ("::1", "[::1]:8081:8081"),
+    ],
+)
+def test_containers_server_is_published_only_where_it_was_asked_for(
+    containers: Containers, address: str, published: str
+) -> None:
+    """A server has a network of its own, of which one port is published at the address that was asked for."""
+    place = containers.listening(address, 8081)
+    assert place.host == "0.0.0.0"
+    planned = containers.server(Service(argv=("x",), model="m"), name="s", listening=place)
+    assert [planned.argv[planned.argv.index(name) + 1] for name in ("--network", "--publish")] == ["bridge", published]
+
+
+def test_containers_server_at_a_name_stays_on_the_hosts_network(containers: Containers) -> None:
+    """Only the server itself can compare a name of this machine with the one that a request asks for."""
+    place = containers.listening("robot.example", 8081)
+    assert (place.host, place.options) == ("robot.example", ("--network", "host"))
+
+
+@pytest.mark.parametrize(
+    ("l4t", "server", "network"),
+    [
+        ("36.4.3", "28.1.1", "host"),
+        ("36.4.3", "27.5.1", "bridge"),
+        ("36.4.3", "who knows", "bridge"),
+        ("36.4.4", "28.1.1", "bridge"),
+        ("35.6.1", "28.0.0+1", "host"),
+    ],
+)
+def test_containers_server_has_the_hosts_network_where_the_kernel_gives_no_other(
+    containers: Containers, l4t: str, server: str, network: str
+) -> None:
+    """Docker 28 cannot set up a network of its own on older kernels of L4T."""
+    engine = FakeEngine(replace(FakeEngine().capabilities_, server_version=server))
+    board = detect.parse_target(f"orin-nx-16gb,r{l4t}")
+    on_board = replace(containers, platform=board, engine=engine)
+    assert on_board.listening("127.0.0.1", 8080).options[1] == network
+
+
+def test_containers_server_only_reads_the_data(containers: Containers) -> None:
+    """A server reads /data; it writes its caches only, also that of MLC, which lies among the models."""
+    service = Service(argv=("x",), model="m", env={"MLC_LLM_HOME": "/data/models/mlc/cache", "A": "b"})
+    planned = containers.server(service, name="s")
+    found = {mount.target: mount.readonly for mount in planned.mounts if mount.target.startswith("/data")}
+    assert found == {"/data": True, "/data/cache": False, "/data/models/mlc/cache": False}
+    assert planned.data is not None
+    assert (planned.data / "models/mlc/cache").is_dir()
+
+
+def test_containers_have_the_engines_own_rights_where_asked(containers: Containers) -> None:
+    """The setting `least_privilege: false` gives back the engine's own rights and the host's network."""
+    values = {**containers.settings.values, "least_privilege": settings.Value(False, "test")}
+    free = replace(containers, settings=settings.Settings(values, containers.settings.env))
+    place = free.listening("127.0.0.1", 8080)
+    assert (place.host, place.options) == ("127.0.0.1", ("--network", "host"))
+    planned = free.server(Service(argv=("x",), model="m"), name="s", listening=place)
+    assert {"--cap-drop", "--read-only", "--security-opt"}.isdisjoint(planned.argv)
+    assert any(mount.target == "/data" and not mount.readonly for mount in planned.mounts)
 
 
 def test_containers_name_of_a_step_is_the_same_each_time(containers: Containers) -> None:

@@ -80,7 +80,7 @@ def test_service_files_for_a_board_ask_for_the_gpu_where_this_engine_has_none(co
 def awkward(containers: Containers, *command: str) -> Launch:
     planned = containers.server(Service(argv=command, model="m"), name="llm", detach=True)
     mount = Mount(source="/mnt/a: $b 50%", target="/data")
-    argv = [word for word in planned.argv if not word.endswith(":/data")]
+    argv = [word for word in planned.argv if not word.endswith(":/data:ro")]
     argv.remove("--volume")  # the first one is that of /data
     argv[argv.index("run") + 1 : argv.index("run") + 1] = mount.argv
     others = tuple(each for each in planned.mounts if each.target != "/data")
@@ -94,6 +94,28 @@ def test_service_files_compose_keeps_every_character(containers: Containers) -> 
     assert service["command"] == ["serve", "$$HOME", "50%", "a: b"]
     assert {"type": "bind", "source": "/mnt/a: $$b 50%", "target": "/data", "read_only": False} in service["volumes"]
     assert any(volume["read_only"] for volume in service["volumes"])  # the drivers
+
+
+def test_service_files_have_the_rights_and_the_port_of_docker_run(containers: Containers) -> None:
+    """Compose files and quadlets take the same rights away, and publish the one port."""
+    place = containers.listening("127.0.0.1", 8080)
+    planned = containers.server(Service(argv=("s",), model="m"), name="llm", detach=True, listening=place)
+    service = yaml.safe_load(service_files.generate("compose", planned))["services"]["llm"]
+    assert (service["network_mode"], service["ports"]) == ("bridge", ["127.0.0.1:8080:8080"])
+    assert (service["cap_drop"], service["security_opt"], service["pids_limit"]) == (
+        ["ALL"],
+        ["no-new-privileges:true"],
+        4096,
+    )
+    assert (service["read_only"], len(service["tmpfs"])) == (True, 3)
+    assert {volume["target"]: volume["read_only"] for volume in service["volumes"]}.items() >= {
+        ("/data", True),
+        ("/data/cache", False),
+    }
+    lines = service_files.generate("quadlet", planned).splitlines()
+    wanted = {"PublishPort=127.0.0.1:8080:8080", "DropCapability=all", "NoNewPrivileges=true", "PidsLimit=4096"}
+    assert wanted | {"ReadOnly=true"} <= set(lines)
+    assert not any(line.startswith("Network=") for line in lines)
 
 
 def test_service_files_quadlet_expands_nothing(containers: Containers) -> None:
