@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core import json_text, yaml_text
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
+from jetson_containers.engine import cdi
 from jetson_containers.engine.emulation import emulated_platforms
 from jetson_containers.engine.interface import Builder, Capabilities, RunCapabilities
 from jetson_containers.platforms.platform import MACHINES
@@ -313,27 +314,7 @@ def _cdi_devices(info: Mapping[str, Any], root: Path | None) -> tuple[str, ...]:
     listed = [str(entry.get("ID", "")) for entry in info.get("DiscoveredDevices") or () if entry.get("Source") == "cdi"]
     if listed or root is None:
         return tuple(sorted(listed))
-    return cdi_devices_of([str(directory) for directory in info.get("CDISpecDirs") or ()], root)
-
-
-def cdi_devices_of(folders: Sequence[str], root: Path) -> tuple[str, ...]:
-    """The devices of the CDI specifications in folders below `root`, as `nvidia.com/gpu=all`."""
-    devices: set[str] = set()
-    for directory in folders:
-        for path in sorted((root / directory.lstrip("/")).glob("*")):
-            if path.suffix in {".json", ".yaml", ".yml"}:
-                devices.update(_devices_of(path))
-    return tuple(sorted(devices))
-
-
-def _devices_of(path: Path) -> set[str]:
-    try:
-        spec = yaml_text.parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()  # the engine ignores a specification it cannot read, and so do we
-    devices = spec.get("devices") if isinstance(spec, dict) else None
-    found = [device for device in devices if isinstance(device, dict)] if isinstance(devices, list) else []
-    return {f"{spec.get('kind')}={device['name']}" for device in found if "name" in device}
+    return cdi.devices_of([str(directory) for directory in info.get("CDISpecDirs") or ()], root)
 
 
 def _endpoint(path: str, host: ProbedHost) -> tuple[str, str]:

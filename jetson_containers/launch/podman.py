@@ -11,8 +11,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import EngineMissingError, NotReadyError, command
+from jetson_containers.engine import cdi
 from jetson_containers.engine.interface import RunCapabilities
-from jetson_containers.engine.probe import cdi_devices_of
 from jetson_containers.launch.parts import LaunchPart
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def capabilities(root: Path, env: Mapping[str, str], uid: int) -> RunCapabilitie
     client = shutil.which("podman", path=env.get("PATH"))
     if client is None:
         raise EngineMissingError("there is no `podman` on PATH", hint="sudo apt-get install podman")
-    devices = cdi_devices_of(CDI_FOLDERS, root)
+    devices = cdi.devices_of(CDI_FOLDERS, root)
     return RunCapabilities(client=client, sudo=False, runtimes=(), cdi_devices=devices, podman=True, rootless=uid != 0)
 
 
