@@ -112,6 +112,10 @@ def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelSha
     known = full_name(name) if "@" not in name else ""
     if known:
         return ModelShape(name=known, config=from_hf(configs()[known], known), origin="facts/models.yaml")
+    reference = reference_of(name)
+    if reference is not None and reference.file:  # a file has the shape that its repository states
+        asked = replace(reference, file=None)
+        return ModelShape(name=str(asked), config=load_config(str(asked)), origin="the hub")
     if "/" in name and not name.startswith(("/", "./", "../")) and not name.endswith(".gguf"):
         return ModelShape(name=name, config=load_config(name), origin="the hub")
     if name == "tiny":
@@ -131,10 +135,18 @@ def _of_source(model: str, asked: SourceReference, data: Path, hub: ModelHub, qu
 def _no_model(name: str, known: str, *, names: bool = False) -> UsageError:
     listed = [each.rpartition("/")[2] for each in configs()]
     meant = did_you_mean(name, listed, count=3)
+    asked = _words(name)
+    if asked and (same := sorted((each for each in listed if asked <= _words(each)), key=len)):
+        meant = f"did you mean {' or '.join(f'`{each}`' for each in same[:3])}?"
     return UsageError(
         f"no model `{name}`",
         hint=f"{meant}{meant and ' '}{known}" + (f", or one of: {', '.join(listed)}" if names and not meant else ""),
     )
+
+
+def _words(name: str) -> frozenset[str]:
+    """The letters and numbers of a model's name: `llama3.2:1b` has those of `Llama-3.2-1B`."""
+    return frozenset(re.findall(r"[0-9]+(?:\.[0-9]+)*[a-z]*|[a-z]+", name.lower()))
 
 
 def with_shape(model: Model, data: Path) -> Model:
