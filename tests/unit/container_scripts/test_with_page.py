@@ -136,7 +136,7 @@ def test_page_server_address_is_host_and_port(with_page: Any, text: str, address
             with_page.split_address(wrong)
 
 
-def test_with_page_is_the_server_and_has_the_page_beside_it(model: int) -> None:
+def test_page_server_stands_beside_a_program_that_keeps_its_process(model: int) -> None:
     """The server takes the place of the process: signals and exit status are its own. The page ends with it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -164,7 +164,7 @@ def test_with_page_is_the_server_and_has_the_page_beside_it(model: int) -> None:
         os.killpg(process.pid, 15)  # in a container the kernel does this
 
 
-def test_with_page_needs_a_server(with_page: Any) -> None:
+def test_page_server_needs_a_program_beside_it(with_page: Any) -> None:
     """Without a command there is nothing to serve."""
     with pytest.raises(SystemExit) as ended:
         with_page.main(["--port", "1", "--server", "a:1"])
