@@ -1,9 +1,9 @@
-"""`download`: models and data sets from the Hugging Face hub, without a container."""
+"""`download`: models and data sets from the Hugging Face hub and elsewhere, without a container."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from jetson_containers.core import errors
 from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jetson_containers.hub.transfer.types import DownloadResult
 
 
@@ -53,12 +55,13 @@ def download(app: App, *, given: DownloadArguments) -> int:
     Needs no engine and no image. What was interrupted goes on where it stopped; every file's checksum is compared. The
     token comes from HF_TOKEN, HUGGINGFACE_TOKEN, a token file, or `hf auth login`.
 
+    ollama://NAME:TAG is a model of Ollama's registry, and so is NAME:TAG; it goes to data/models/ollama.
+
     Example: jetson-containers download Qwen/Qwen2.5-0.5B-Instruct --exclude '*.bin,onnx/'
     """
     _refuse_bare_files(given.repositories)
     if given.image:
         return _in_image(app, given)
-    from jetson_containers.hub.downloads import download
     from jetson_containers.hub.transfer.command import dry_run_lines
     from jetson_containers.hub.transfer.reference import split_patterns
     from jetson_containers.hub.transfer.store import write_whole
@@ -70,7 +73,7 @@ def download(app: App, *, given: DownloadArguments) -> int:
     options.update(kind=given.kind, dry_run=given.dry_run, verify=given.verify, token=given.token)
     options.update(include=tuple(split_patterns(given.include)), exclude=tuple(exclude))
     results: list[DownloadResult] = []
-    for result in download(given.repositories, app.settings, app.console, **options):
+    for result in _results(app, given.repositories, options):
         results.append(result)
         if not (app.console.as_json or given.dry_run):
             app.console.result(result.path)
@@ -81,6 +84,25 @@ def download(app: App, *, given: DownloadArguments) -> int:
     if given.location_file and not given.dry_run:
         write_whole(Path(given.location_file), "".join(f"{result.path}\n" for result in results))
     return 0
+
+
+def _results(app: App, names: tuple[str, ...], options: dict[str, Any]) -> Iterator[DownloadResult]:
+    """What comes of each name, in the order asked; several of the hub in a row are planned together."""
+    from jetson_containers.hub.downloads import download
+    from jetson_containers.sources.downloads import download_model
+    from jetson_containers.sources.names import SourceReference, elsewhere
+
+    found = [name if Path(name).exists() else elsewhere(name) or name for name in names]
+    others = [name for name in found if isinstance(name, SourceReference)]
+    if others and options["kind"] != "model":
+        raise UsageError(f"`{others[0]}` is a model", hint="leave out --type")
+    for kind, group in groupby(found, type):
+        if kind is str:
+            yield from download([name for name in group if isinstance(name, str)], app.settings, app.console, **options)
+            continue
+        for name in group:
+            if isinstance(name, SourceReference):
+                yield download_model(name, app.settings, app.console, **options)
 
 
 _FILES = (".gguf", ".safetensors", ".bin", ".json", ".pt", ".pth", ".onnx", ".txt", ".md", ".model", ".npz")

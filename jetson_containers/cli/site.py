@@ -18,7 +18,8 @@ def site(app: App, *, folder: Path | None, output: Path | None, show: bool) -> N
     """Make pages of the catalogue: packages and platforms, versions, graphs, tags, and which models fit where.
 
     The pages load nothing from elsewhere and work from a file or from any web server. No registry is asked: tags are
-    those of the lists that are kept here, or were shipped, with their dates. --package-dirs adds further trees.
+    those of the lists that are kept here, or were shipped, with their dates. --package-dirs adds further trees,
+    and --target leaves only some platforms.
 
     Example: jetson-containers site -o public
     """
@@ -41,13 +42,14 @@ def _write(app: App, place: Path) -> None:
 
     from jetson_containers.core.errors import RegistryError
     from jetson_containers.pages import families, fit_grid, static_site
+    from jetson_containers.platforms.target import SUPPORTED_TARGETS
     from jetson_containers.registry.listing import Listings
     from jetson_containers.registry.types import ImageRepository
 
     def client() -> None:
         raise RegistryError("pages are made without asking registries")
 
-    catalogs = families.load(app.package_trees)
+    catalogs = families.load(app.package_trees, app.options.get("targets") or SUPPORTED_TARGETS)
     for broken in {each.message: each for catalog in catalogs.values() for each in catalog.broken}.values():
         app.console.warning(f"recipe left out: {broken.message}", broken.hint)
     listings = Listings(app.settings.path("cache"), client, offline=True)  # type: ignore[arg-type]

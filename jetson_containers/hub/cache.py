@@ -15,7 +15,7 @@ from jetson_containers.hub.downloads import cache_of, translate_errors
 from jetson_containers.hub.transfer.reference import Reference, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _FOLDER = re.compile(r"(?P<kind>model|dataset)s--(?P<repo>.+)")
@@ -48,7 +48,7 @@ def cached(data: Path) -> list[CachedRepo]:
     for path in sorted(cache.glob("*--*")) if cache.is_dir() else []:
         match = _FOLDER.fullmatch(path.name)
         if match and path.is_dir():
-            found.append(_read(path, match["repo"].replace("--", "/"), match["kind"]))
+            found.append(measured(path, match["repo"].replace("--", "/"), match["kind"]))
     return sorted(found, key=lambda repo: (repo.kind != "model", repo.id.lower()))
 
 
@@ -60,20 +60,22 @@ def remove(data: Path, repo: str, kind: str = "model") -> int:
     """
     with translate_errors():
         reference = parse(repo, kind)
-    cache = cache_of(data)
-    path = cache / reference.folder
-    locks = cache / ".locks"
+    return remove_folder(cache_of(data), reference.folder, reference.repo, [item.id for item in cached(data)])
+
+
+def remove_folder(cache: Path, folder: str, name: str, others: Sequence[str]) -> int:
+    """Remove one directory of a cache as `remove` does; `name` and `others` are what is called so in messages."""
+    path, locks = cache / folder, cache / ".locks"
     if not path.is_dir():
-        names = ", ".join(item.id for item in cached(data)) or "nothing"
-        raise NothingMatchedError(f"`{reference.repo}` is not in {cache}", hint=f"in the cache: {names}")
-    with _kept_out(locks / reference.folder, reference.repo):
-        size = _read(path, reference.repo, kind).bytes
+        raise NothingMatchedError(f"`{name}` is not in {cache}", hint=f"in the cache: {', '.join(others) or 'nothing'}")
+    with _kept_out(locks / folder, name):
+        size = measured(path, name, "model").bytes
         try:
             locks.mkdir(exist_ok=True)
             path.rename(locks / f"{_TRASH}{secrets.token_hex(4)}")
         except PermissionError as error:
             raise _belongs_to_root(path) from error
-    shutil.rmtree(locks / reference.folder, ignore_errors=True)
+    shutil.rmtree(locks / folder, ignore_errors=True)
     for trash in sorted(locks.glob(f"{_TRASH}*")):
         try:
             shutil.rmtree(trash)
@@ -99,7 +101,8 @@ def _belongs_to_root(path: Path) -> NotReadyError:
     )
 
 
-def _read(path: Path, repo: str, kind: str) -> CachedRepo:
+def measured(path: Path, repo: str, kind: str) -> CachedRepo:
+    """What a directory of the cache holds."""
     size, modified, partial = 0, path.stat().st_mtime, False
     for file in path.rglob("*"):
         with contextlib.suppress(OSError):

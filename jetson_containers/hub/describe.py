@@ -44,7 +44,7 @@ class ModelInfo:
     that is there (`safetensors`, `bin`, `gguf`); of gguf, every file may be another quantization of the same weights.
     `config` is the parsed config.json (an adapter's: adapter_config.json), or None with the reason in `config_missing`;
     `beside` hf_quant_config.json, where only that says how the weights are quantized. `path` is the snapshot on this
-    machine when every file of it is here.
+    machine when every file of it is here; `folder` its directory below `data/models`, empty for the hub's usual one.
     """
 
     id: str
@@ -57,6 +57,7 @@ class ModelInfo:
     config_missing: str = ""
     beside: Mapping[str, Any] | None = None
     path: Path | None = None
+    folder: str = ""
 
     @property
     def is_gguf(self) -> bool:
@@ -81,10 +82,11 @@ def describe(
     """
     with downloads.translate_errors():
         downloader = downloads.downloader(settings, console, token=token, **given)
-        return _in_time(lambda: _asked(downloader, parse(reference, kind)), limit)
+        return in_time(lambda: described(downloader, parse(reference, kind)), limit)
 
 
-def _asked(downloader: Downloader, reference: Reference) -> ModelInfo:
+def described(downloader: Downloader, reference: Reference) -> ModelInfo:
+    """What a downloader's source says of a model. Raises DownloadError."""
     listing = downloader.listing(reference)
     config, problem = _config(downloader, listing)
     named = config is not None and "quantization_config" not in config
@@ -92,6 +94,7 @@ def _asked(downloader: Downloader, reference: Reference) -> ModelInfo:
     repository = CachedRepository(downloader.options.cache, listing.reference)
     return ModelInfo(
         id=listing.reference.repo,
+        folder=f"{downloader.options.cache.name}/{listing.reference.folder}",
         revision=listing.revision,
         commit=listing.commit,
         files=listing.entries,
@@ -104,7 +107,7 @@ def _asked(downloader: Downloader, reference: Reference) -> ModelInfo:
     )
 
 
-def _in_time(ask: Callable[[], T], limit: float) -> T:
+def in_time(ask: Callable[[], T], limit: float, who: str = "the hub") -> T:
     """The answer of `ask`, or its error. Raises DownloadError when there is neither within `limit` seconds.
 
     The hub's client limits each read from the socket only: a server that sends byte by byte would never end. What it
@@ -123,7 +126,7 @@ def _in_time(ask: Callable[[], T], limit: float) -> T:
         answer, error = done.get(timeout=limit)
     except queue.Empty:
         raise DownloadError(
-            NOT_READY, f"the hub gave no whole answer within {limit:.0f} s", "try again later, or with `--offline`"
+            NOT_READY, f"{who} gave no whole answer within {limit:.0f} s", "try again later, or with `--offline`"
         ) from None
     if error is not None:
         raise error

@@ -24,6 +24,7 @@ from jetson_containers.core.secrets import Redactor
 from jetson_containers.core.text import is_number
 from jetson_containers.engine import argv, bridge
 from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR
+from jetson_containers.llm.step_progress import StepProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -157,10 +158,11 @@ class Containers:
         with terminate_on_signals(), subprocess.Popen(
             planned.argv, env={**env, **planned.env_additions}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace",
-        ) as process:  # fmt: skip
+        ) as process, StepProgress(console=self.console, name=step.name) as progress:  # fmt: skip
             try:
                 for line in process.stdout or ():
                     lines.append(redact(line))
+                    progress.line(lines[-1])
                     if show:
                         self.console.info(lines[-1].rstrip("\n"))
             except BaseException:

@@ -64,19 +64,31 @@ class HubAdapter:
     def describe(self, reference: str) -> ModelInfo:
         """See `ModelHub`."""
         from jetson_containers.hub.describe import describe
+        from jetson_containers.sources.describe import describe_model
+        from jetson_containers.sources.names import parse
 
+        elsewhere = parse(reference)
+        if elsewhere is not None:
+            return describe_model(elsewhere, self.settings, self.console)
         return describe(reference, self.settings, self.console)
 
     def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
         """See `ModelHub`."""
         from jetson_containers.hub.downloads import download
+        from jetson_containers.sources.downloads import download_model
+        from jetson_containers.sources.names import parse
 
+        elsewhere = parse(reference)
+        if elsewhere is not None:
+            return Path(download_model(elsewhere, self.settings, self.console, exclude=ignore).path)
         (result,) = download([reference], self.settings, self.console, exclude=ignore)
         return Path(result.path)
 
 
 def downloads(settings: Settings) -> list[tuple[str, Path, int]]:
-    """What of the hub is cached: repository, directory, bytes."""
+    """What of the hub and of other sources is cached: repository, directory, bytes."""
     from jetson_containers.hub.cache import cached
+    from jetson_containers.sources import downloaded
 
-    return [(one.id, one.path, one.bytes) for one in cached(settings.path("data"))]
+    data = settings.path("data")
+    return [(one.id, one.path, one.bytes) for one in (*cached(data), *downloaded.cached(data))]

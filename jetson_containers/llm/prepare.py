@@ -81,6 +81,8 @@ def look_up(request: LlmRequest, context: LlmContext, *, dry_run: bool) -> Findi
     model = lookup.find(request.model, context.data, context.hub, request.quantization, known=shapes)
     for note in model.notes:
         context.console.warning(note)
+    if model.meant:
+        context.console.info(f"note: {model.meant}")
     runtime = choose_runtime(request, model)
     machine = fit_check.machine_for(request.board, context.platform, context.console)
     return Findings(

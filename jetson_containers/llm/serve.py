@@ -19,6 +19,7 @@ from jetson_containers.hub.transfer.owner import owner_of
 from jetson_containers.llm import containers, prepare, servers, service_files, session
 from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.step_progress import StepProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -281,7 +282,8 @@ def _wait_for(planned: Launch, client: OpenAIClient, health: str, context: LlmCo
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as waiting:  # fmt: skip
         try:
-            session.wait_until_ready(client, health, waiting, log)
+            with StepProgress(console=context.console, name=f"loading {client.model}"):
+                session.wait_until_ready(client, health, waiting, log)
         except StepError:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(_logs_of(planned), encoding="utf-8")
@@ -305,7 +307,9 @@ def _foreground(
 ) -> None:
     log = containers.log_of(context.settings, planned.name)
     with containers.running(planned, log) as process:
-        session.wait_until_ready(client, health, process, log)
+        title = f"loading {prepared.decision.title}"
+        with StepProgress(console=context.console, name=title, last_line=lambda: session.last_line(log)):
+            session.wait_until_ready(client, health, process, log)
         try:  # from here on Ctrl-C ends it, also right after the address is printed
             context.console.ok(f"{prepared.decision.title} at {served.url} (model `{served.model}`); Ctrl-C ends it")
             show(served, context.console)  # now: a program that starts it needs the address while it runs

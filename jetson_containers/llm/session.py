@@ -18,6 +18,7 @@ from jetson_containers.core.text import is_number
 from jetson_containers.llm import containers, servers
 from jetson_containers.llm.client import OpenAIClient, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
+from jetson_containers.llm.step_progress import StepProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +103,9 @@ def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int =
     containers.remove_orphans(containers.client_of(planned))
     with containers.running(planned, log) as process:
         client = OpenAIClient(host="127.0.0.1", port=options.port, model=service.model)
-        wait_until_ready(client, service.health, process, log, memory)
+        title = f"loading {prepared.decision.title}"
+        with StepProgress(console=context.console, name=title, last_line=lambda: last_line(log)):
+            wait_until_ready(client, service.health, process, log, memory)
         try:
             yield Session(
                 client=client,
@@ -138,6 +141,17 @@ def wait_until_ready(
         containers.pause(wait)
         wait = min(wait * 1.3, 1.0)
     raise server_failed(process.poll(), log)
+
+
+def last_line(log: Path) -> str:
+    """The end of what a server has printed so far."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(log.stat().st_size - 2000, 0))
+            lines = file.read(2000).decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def server_failed(code: int | None, log: Path, *, loaded: bool = False) -> StepError:

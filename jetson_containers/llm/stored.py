@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError, command
 from jetson_containers.hub import cache
 from jetson_containers.llm.pipeline.manifest import below, path_for, read
+from jetson_containers.sources import downloaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,7 +54,8 @@ def choose(stored: Sequence[Stored], wanted: str, *, runtime: str = "", quantiza
 
     Raises NothingMatchedError.
     """
-    exact = [one for one in stored if one.model == wanted]  # `tiny` is not `acme/tiny` where both are here
+    whole = downloaded.whole_name(wanted)
+    exact = [one for one in stored if one.model in {wanted, whole}]  # `tiny` is not `acme/tiny` where both are here
     narrowed = [
         one
         for one in exact or stored
@@ -77,6 +79,10 @@ def remove(stored: Stored, data: Path) -> None:
         raise UsageError(f"{output} is outside {data}")
     if stored.kind == "download":
         # With the hub's own locks: nothing is removed during a download.
+        reference = downloaded.reference_at(output)
+        if reference is not None:
+            downloaded.remove(data, reference)
+            return
         cache.remove(data, stored.model, "dataset" if output.name.startswith("datasets--") else "model")
         return
     try:

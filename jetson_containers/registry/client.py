@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from jetson_containers.core.settings import Settings
-    from jetson_containers.registry.http import Response, Transport
+    from jetson_containers.registry.http import Response, Stream, Transport
     from jetson_containers.registry.types import ImageRepository
 
 INDEX_TYPES = (
@@ -34,6 +34,7 @@ IMAGE_TYPES = (
 ACCEPT = ", ".join((*INDEX_TYPES, *IMAGE_TYPES))
 PAGE = 1000  # tags asked for at once; the server may give fewer
 MAX_PAGES = 200
+LARGEST_MANIFEST = 4 << 20  # bytes; what the distribution specification lets a registry refuse
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")  # as the OCI image specification has it
 _TOKEN = re.compile(r"[!-~]+")  # what a header can hold
 _NEXT = re.compile(r'<([^>]+)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
@@ -146,6 +147,61 @@ class RegistryClient:
                 labels=checked.texts(checked.mapping(config.get("config") or {}).get("Labels")),
                 platforms=platforms or ((arch,) if arch else ()),
             )
+
+    def artifact(self, repository: ImageRepository, reference: str) -> tuple[dict[str, Any], str] | None:
+        """The manifest of one artifact or image, and its digest; None when there is no such tag.
+
+        An index with one entry stands for that. What was asked by digest has it. Raises RegistryError.
+        """
+        repository = self._at(repository)
+        for _ in range(2):
+            response = self._request(
+                "GET", repository, _manifest_path(repository, reference), {"Accept": ACCEPT}, want_json=True
+            )
+            if response.status == 404:
+                return None
+            digest = _sha256(response.body)
+            if len(response.body) > LARGEST_MANIFEST:
+                raise _nonsense(repository, f"a manifest of {len(response.body)} bytes")
+            if reference.startswith("sha256:") and digest != reference:
+                raise _nonsense(repository, f"what it gives for {reference} does not have that content")
+            manifest = _object(response, repository)
+            with _reading(repository):
+                entries = checked.items(manifest.get("manifests") or [])
+                if not entries:
+                    return manifest, digest
+                if len(entries) > 1:
+                    raise _nonsense(repository, f"`{reference}` stands for {len(entries)} images, not for one artifact")
+                reference = checked.text(checked.mapping(entries[0]).get("digest"))
+            if not _DIGEST.fullmatch(reference):
+                raise _nonsense(repository, "an index names no manifest")
+        raise _nonsense(repository, f"`{reference}` is an index within an index")
+
+    def small_blob(self, repository: ImageRepository, digest: str) -> dict[str, Any]:
+        """An object that a manifest names, such as its config; its checksum is compared. Raises RegistryError."""
+        return self._config(self._at(repository), {"digest": digest})
+
+    @contextlib.contextmanager
+    def blob(self, repository: ImageRepository, digest: str, headers: Mapping[str, str]) -> Iterator[Stream]:
+        """What a digest names, block by block, with the answer's status. Raises as `Transport.stream`, RegistryError.
+
+        The checksum is the caller's to compare.
+        """
+        repository = self._at(repository)
+        url = f"{self._base(repository)}/v2/{repository.path}/blobs/{digest}"
+        key = (repository.host, f"repository:{repository.path}:pull")
+        for attempt in (1, 2):
+            authorization = self._headers.get(key)
+            given = {**headers, **({"Authorization": authorization} if authorization else {})}
+            with self.transport.stream(url, given) as answer:
+                if answer.status not in {401, 403}:
+                    yield answer
+                    return
+            challenge = parse_challenge(answer.headers.get("www-authenticate", ""))
+            if attempt == 2 or challenge is None or answer.status == 403:
+                self._headers.pop(key, None)
+                raise self._refused(repository, answer.status)
+            self._headers[key] = self._authorize(repository, challenge, key[1])
 
     def _manifest(self, repository: ImageRepository, reference: str) -> tuple[dict[str, Any], str, str] | None:
         response = self._request(

@@ -33,13 +33,9 @@ def left_until(deadline: float, clock: Callable[[], float]) -> Left:
 
 
 class TimedRequest(urllib.request.Request):
-    """A request that knows how much time is left, also after a redirect (`follow`)."""
+    """A request that knows how much time is left; so does what a redirect leads to."""
 
     left: Left
-
-    def follow(self, new: urllib.request.Request) -> None:
-        """Let what a redirect leads to end by the same moment."""
-        new.left = self.left  # type: ignore[attr-defined]
 
 
 class HTTPHandler(urllib.request.HTTPHandler):

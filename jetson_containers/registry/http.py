@@ -8,6 +8,7 @@ and never travel over plain HTTP except to loopback or a registry the user liste
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -25,7 +26,7 @@ from jetson_containers.registry.types import UnreachableError, plain_http_allowe
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from http.client import HTTPResponse
     from pathlib import Path
     from urllib.request import OpenerDirector, Request
@@ -54,6 +55,15 @@ class Response:
         return json_text.parse(self.body)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """An answer whose body arrives block by block. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    blocks: Iterator[bytes]
+
+
 class _Retry(Exception):  # noqa: N818 - control flow inside `request`, not an error anyone sees
     """This attempt failed in a way that may pass. `after` is the server's own wish in seconds."""
 
@@ -77,8 +87,10 @@ class Transport:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] | None = None,
+        what: str = "registry",
     ) -> None:
         self.timeout = timeout
+        self._what = what  # is asked, for messages
         self.insecure = tuple(insecure)
         self._ca_bundle = ca_bundle
         self._env = os.environ if env is None else env
@@ -87,9 +99,10 @@ class Transport:
         self._jitter = jitter
 
     @classmethod
-    def of(cls, settings: Settings) -> Transport:
+    def of(cls, settings: Settings, what: str = "registry") -> Transport:
         """Make one from the settings: certificates, insecure registries, time limit, proxies of the environment."""
         return cls(
+            what=what,
             timeout=float(settings["stop_timeout"]),
             ca_bundle=settings["ca_bundle"],
             insecure=settings["insecure_registries"],
@@ -109,7 +122,7 @@ class Transport:
             return
         host = parts.netloc.rpartition("@")[2] or "?"
         raise RegistryError(
-            f"registry {host}: would be spoken to without encryption (`{parts.scheme}`)",
+            f"{self._what} {host}: would be spoken to without encryption (`{parts.scheme}`)",
             hint=f"if that is meant: JETSON_CONTAINERS_INSECURE_REGISTRIES={host}",
         )
 
@@ -136,17 +149,61 @@ class Transport:
             except _Retry as failure:
                 self._pause(failure, attempt, deadline, urlsplit(url).netloc)
 
+    @contextlib.contextmanager
+    def stream(self, url: str, headers: Mapping[str, str]) -> Iterator[Stream]:
+        """GET something large, once; no limit but `timeout` seconds for each read.
+
+        Raises UnreachableError where there is no answer, and where it breaks off; RegistryError as `request`. An answer
+        of any status is handed back.
+        """
+        import http.client
+        import urllib.error
+
+        self.check_url(url)
+        try:
+            answer = self._open("GET", url, headers, None, lambda: self.timeout)
+        except urllib.error.HTTPError as error:
+            with closing(error):
+                yield Stream(status=error.code, headers=_lower(error.headers), blocks=iter(()))
+            return
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broken(error, url) from error
+        with answer:
+            yield Stream(status=answer.status, headers=_lower(answer.headers), blocks=self._blocks(answer, url))
+
+    def _blocks(self, answer: Any, url: str) -> Iterator[bytes]:
+        import http.client
+
+        while True:
+            try:
+                block = answer.read1(1 << 16)
+            except (OSError, http.client.HTTPException) as error:
+                raise self._broken(error, url) from error
+            if not block:
+                return
+            yield block
+
+    def _broken(self, error: BaseException, url: str) -> Exception:
+        import urllib.error
+
+        _let_go(error)
+        found = self._unanswered(error.reason if isinstance(error, urllib.error.URLError) else error, url)
+        return self._unreachable(found, urlsplit(url).netloc) if isinstance(found, _Retry) else found
+
+    def _unreachable(self, failure: _Retry, host: str, more: str = "") -> UnreachableError:
+        return UnreachableError(
+            f"{self._what} {host}: {failure.cause}{more}",
+            hint=f"check the network and proxies with {command('curl', '-I', self.base_url(host) + '/v2/')}, "
+            "or use what is known here with `--offline`",
+        )
+
     def _pause(self, failure: _Retry, attempt: int, deadline: float, host: str) -> None:
         pause = self._back_off(attempt) if failure.after is None else failure.after
         remaining = deadline - self._clock()
         if attempt >= failure.attempts or pause >= remaining:
             waits = f", and asks to wait {failure.after:.0f} s" if failure.after and failure.after >= remaining else ""
             tries = f" ({attempt} attempts)" if attempt > 1 else ""
-            raise UnreachableError(
-                f"registry {host}: {failure.cause}{waits}{tries}",
-                hint=f"check the network and proxies with {command('curl', '-I', self.base_url(host) + '/v2/')}, "
-                "or use what is known here with `--offline`",
-            ) from failure
+            raise self._unreachable(failure, host, waits + tries) from failure
         self._sleep(pause)
 
     def _back_off(self, attempt: int) -> float:
@@ -190,15 +247,10 @@ class Transport:
     ) -> Response:
         import urllib.error
 
-        from jetson_containers.registry.deadline import TimedRequest, left_until
+        from jetson_containers.registry.deadline import left_until
 
-        request = TimedRequest(url, data=data, method=method)
-        request.left = left_until(deadline, self._clock)
-        for name, value in headers.items():
-            add = request.add_unredirected_header if name == "Authorization" else request.add_header
-            add(name, value)
         try:
-            answer: HTTPResponse = self._opener_for(urlsplit(url).netloc).open(request, timeout=self.timeout)
+            answer = self._open(method, url, headers, data, left_until(deadline, self._clock))
         except urllib.error.HTTPError as error:
             with closing(error):
                 body = b"" if method == "HEAD" or error.fp is None else self._read(error.fp, deadline)
@@ -206,6 +258,19 @@ class Transport:
         with answer:
             body = b"" if method == "HEAD" else self._read(answer, deadline)
             return Response(status=answer.status, headers=_lower(answer.headers), body=body, url=answer.url)
+
+    def _open(
+        self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, left: Callable[[], float]
+    ) -> HTTPResponse:
+        from jetson_containers.registry.deadline import TimedRequest
+
+        request = TimedRequest(url, data=data, method=method)
+        request.left = left
+        for name, value in headers.items():
+            add = request.add_unredirected_header if name == "Authorization" else request.add_header
+            add(name, value)
+        answer: HTTPResponse = self._opener_for(urlsplit(url).netloc).open(request, timeout=self.timeout)
+        return answer
 
     def _read(self, answer: Any, deadline: float) -> bytes:
         body = b""
@@ -228,7 +293,7 @@ class Transport:
             return reason
         if isinstance(reason, ssl.SSLCertVerificationError):
             return RegistryError(
-                f"registry {host}: its certificate is not trusted ({reason.verify_message})",
+                f"{self._what} {host}: its certificate is not trusted ({reason.verify_message})",
                 hint=f"JETSON_CONTAINERS_CA_BUNDLE=FILE, or put the CA into {CERTS}/{host}/ca.crt",
             )
         if isinstance(reason, socket.gaierror):
@@ -302,10 +367,14 @@ class Transport:
 
         class Redirects(urllib.request.HTTPRedirectHandler):
             def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-                check(newurl)
+                try:
+                    check(newurl)
+                except BaseException:
+                    fp.close()  # the caller does so only where there is something to go on with
+                    raise
                 new = super().redirect_request(req, fp, code, msg, headers, newurl)
                 if new is not None:
-                    req.follow(new)
+                    new.left = req.left  # type: ignore[attr-defined]  # all of a chain end by the same moment
                     new.method = req.get_method()
                     secret = req.get_header("Authorization")
                     if secret and urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from typing import IO, Any, Callable
 
 INTERVAL = 5.0  # seconds between two lines where no terminal is
+# The rate and the time that is left stand last and are never cut; a long name is.
+_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining}"
+_FIGURES, _SHORTEST = 44, 10  # columns of everything but the name, and of the name at least
 _BAR_FROM = 10_000_000  # bytes: smaller files get no bar of their own
 
 
@@ -145,10 +148,11 @@ class _Bars(DownloadProgress):
     def _bar(self, title: str, total: int, present: int) -> Any:
         from tqdm import tqdm
 
-        known = _has_size(self.reporter.stream)
+        width = _width(self.reporter.stream)
         return tqdm(
-            total=total, initial=present, desc=title[-40:], unit="B", unit_scale=True, leave=False,
-            file=self.reporter.stream, dynamic_ncols=known, **({} if known else {"ncols": 80, "nrows": 24}),
+            total=total, initial=present, desc=title[-max(min(40, (width or 80) - _FIGURES), _SHORTEST) :], unit="B",
+            unit_scale=True, leave=False, file=self.reporter.stream, bar_format=_FORMAT, dynamic_ncols=width > 0,
+            **({} if width else {"ncols": 80, "nrows": 24}),
         )  # fmt: skip
 
     def begin(self, name: str, size: int, present: int) -> None:
@@ -171,9 +175,10 @@ class _Bars(DownloadProgress):
                 self._bars[_name].update(count)
 
 
-def _has_size(stream: IO[str]) -> bool:
-    """Whether a terminal says how large it is; one of 0 x 0 (`script`, some CI) would be shown nothing."""
+def _width(stream: IO[str]) -> int:
+    """Columns of a terminal; 0 where it does not say its size (`script`, some CI): it would be shown nothing."""
     try:
-        return all(os.get_terminal_size(stream.fileno()))
+        size = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        return False
+        return 0
+    return size.columns if size.lines else 0

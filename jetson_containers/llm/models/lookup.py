@@ -16,7 +16,7 @@ from jetson_containers.core.errors import JetsonError, NotReadyError, UsageError
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.reference import is_wanted, parse
-from jetson_containers.llm.models import weight_files
+from jetson_containers.llm.models import registry_model, weight_files
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.models.known import configs, full_name
 from jetson_containers.llm.models.repository import (
@@ -34,6 +34,8 @@ from jetson_containers.llm.models.shape import of_folder, of_path
 from jetson_containers.llm.models.types import Model, ModelShape
 from jetson_containers.llm.pipeline import manifest, steps
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
+from jetson_containers.sources import names
+from jetson_containers.sources.names import SourceReference, short_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +82,11 @@ def find(
     if reference is None and not {"/", "@"} & set(model) and full_name(model):
         model = full_name(model)
         reference = reference_of(model)
+    short = short_form(model) if reference is None else None
+    if short is not None:
+        return replace(_of_source(model, short, data, hub, quantization), meant=meaning(model, short))
+    if isinstance(reference, SourceReference):
+        return _of_source(model, reference, data, hub, quantization)
     if reference is not None:
         try:
             return with_shape(_of_hub(model, reference, data, hub, quantization), data)
@@ -89,8 +96,8 @@ def find(
             return _without_hub(model, reference, hub, known)
     raise _no_model(
         model,
-        "give a Hugging Face name (org/model), a well-known name without org, a directory or .gguf "
-        "file below data/models, or `tiny`",
+        "give a Hugging Face name (org/model), a well-known name without org, a name of Ollama with its tag "
+        "(llama3.2:1b), a directory or .gguf file below data/models, or `tiny`",
     )
 
 
@@ -105,6 +112,10 @@ def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelSha
     known = full_name(name) if "@" not in name else ""
     if known:
         return ModelShape(name=known, config=from_hf(configs()[known], known), origin="facts/models.yaml")
+    reference = reference_of(name)
+    if reference is not None and reference.file:  # a file has the shape that its repository states
+        asked = replace(reference, file=None)
+        return ModelShape(name=str(asked), config=load_config(str(asked)), origin="the hub")
     if "/" in name and not name.startswith(("/", "./", "../")) and not name.endswith(".gguf"):
         return ModelShape(name=name, config=load_config(name), origin="the hub")
     if name == "tiny":
@@ -112,13 +123,30 @@ def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelSha
     raise _no_model(name, "give a Hugging Face name (org/model), a directory, a .gguf file", names=True)
 
 
+def meaning(name: str, reference: SourceReference) -> str:
+    """What a short name was taken for, where no table has it."""
+    return f"`{name}` is taken for Ollama's model of that name, {reference}"
+
+
+def _of_source(model: str, asked: SourceReference, data: Path, hub: ModelHub, quantization: str) -> Model:
+    return with_shape(registry_model.find(model, asked, data, hub, quantization), data)
+
+
 def _no_model(name: str, known: str, *, names: bool = False) -> UsageError:
     listed = [each.rpartition("/")[2] for each in configs()]
     meant = did_you_mean(name, listed, count=3)
+    asked = _words(name)
+    if asked and (same := sorted((each for each in listed if asked <= _words(each)), key=len)):
+        meant = f"did you mean {' or '.join(f'`{each}`' for each in same[:3])}?"
     return UsageError(
         f"no model `{name}`",
         hint=f"{meant}{meant and ' '}{known}" + (f", or one of: {', '.join(listed)}" if names and not meant else ""),
     )
+
+
+def _words(name: str) -> frozenset[str]:
+    """The letters and numbers of a model's name: `llama3.2:1b` has those of `Llama-3.2-1B`."""
+    return frozenset(re.findall(r"[0-9]+(?:\.[0-9]+)*[a-z]*|[a-z]+", name.lower()))
 
 
 def with_shape(model: Model, data: Path) -> Model:
@@ -147,7 +175,13 @@ def split_quantization(model: str, quantization: str = "") -> tuple[str, str]:
 
 
 def reference_of(model: str) -> Reference | None:
-    """What is named at the hub: `org/model`, perhaps with `@revision` or a file of it, or its page; None for a path."""
+    """What is named at the hub: `org/model`, perhaps with `@revision` or a file of it, or its page; None for a path.
+
+    With the scheme of another source it is a SourceReference. Raises UsageError for one that cannot be its name.
+    """
+    elsewhere = names.parse(model)
+    if elsewhere is not None:
+        return elsewhere
     if "/" not in model or model.startswith(("/", ".", "~")):
         return None
     try:

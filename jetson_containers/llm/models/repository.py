@@ -64,9 +64,10 @@ def not_needed(names: Sequence[str]) -> tuple[str, ...]:
     return (*NOT_WEIGHTS, *(("*.bin", "*.pt") if has_safetensors else ()))
 
 
-def snapshot(repository: str, commit: str, file: str = "") -> str:
-    """Where the hub's cache keeps a commit, or one file of it, as containers see it."""
-    place = f"/data/models/huggingface/models--{repository.replace('/', '--')}/snapshots/{commit}"
+def snapshot(repository: str, commit: str, file: str = "", folder: str = "") -> str:
+    """Where the cache keeps a commit, or one file of it, as containers see it; `folder` is the hub's by default."""
+    folder = folder or f"huggingface/models--{repository.replace('/', '--')}"
+    place = f"/data/models/{folder}/snapshots/{commit}"
     return f"{place}/{file}" if file else place
 
 

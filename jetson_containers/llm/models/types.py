@@ -68,6 +68,7 @@ class Model:
     problem: str = ""  # why there is no `config` although there is a config.json
     kind: str = ""  # the model type it states all the same
     notes: tuple[str, ...] = ()  # what was not looked up
+    meant: str = ""  # what a short name was taken for, in one sentence
 
     @property
     def origin(self) -> Origin:

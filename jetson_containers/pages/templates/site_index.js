@@ -40,7 +40,8 @@ function restore() {
   apply();
 }
 
-for (const control of [search, board, jetpack]) control.addEventListener("input", apply);
+for (const control of [search, board, jetpack])
+  for (const event of ["input", "change"]) control.addEventListener(event, apply);
 document.getElementById("clear").addEventListener("click", () => {
   search.value = board.value = jetpack.value = "";
   apply();

@@ -97,5 +97,5 @@ function explain(entry) {
 
 for (const [name, value] of new URLSearchParams(location.hash.slice(1)))
   if (controls[name] && [...controls[name].options].some(option => option.value === value)) controls[name].value = value;
-for (const control of Object.values(controls)) control.addEventListener("input", show);
+for (const control of Object.values(controls)) control.addEventListener("change", show);
 show();

@@ -160,6 +160,23 @@ def test_redirect_to_plain_http_is_refused(registry: FakeRegistry) -> None:
         transport().request("GET", registry.url + "/x")
 
 
+def test_redirect_to_a_redirect_is_followed(registry: FakeRegistry) -> None:
+    """A redirect may lead to another one, as stores of blobs do."""
+    registry.routes["/end"] = lambda request: registry.send(request, 200, b"[3]")
+    registry.faults = [Fault(307, {"Location": f"{registry.url}/{name}"}) for name in ("a", "b", "end")]
+    assert transport().request("GET", registry.url + "/x").body == b"[3]"
+
+
+def test_stream_gives_blocks_and_says_where_it_breaks_off(registry: FakeRegistry) -> None:
+    """A large answer comes block by block; one that breaks off, or does not come, names the host."""
+    registry.routes["/large"] = lambda request: registry.send(request, 200, b"x" * 200_000)
+    with transport().stream(f"{registry.url}/large", {}) as answer:
+        assert sum(map(len, answer.blocks)) == 200_000
+    registry.faults = [Fault(drop=True)]
+    with pytest.raises(UnreachableError, match=registry.host), transport().stream(f"{registry.url}/large", {}):
+        pass
+
+
 def test_redirect_keeps_the_method_head(registry: FakeRegistry) -> None:
     """A HEAD request stays one when redirected."""
     registry.faults = [Fault(307, {"Location": registry.url + "/v2/"})]

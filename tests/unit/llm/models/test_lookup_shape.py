@@ -112,6 +112,43 @@ def test_find_shape_suggests_a_close_name_and_refuses_tiny() -> None:
         lookup.find_shape("tiny", no_hub)
 
 
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("org/model-GGUF/part/m-Q4_0.gguf", "org/model-GGUF"),
+        ("hf://org/model@v2/model.safetensors", "org/model@v2"),
+        ("huggingface://org/model/m.gguf", "org/model"),
+        ("https://huggingface.co/org/model/blob/main/a%20b.gguf", "org/model@main"),
+    ],
+)
+def test_find_shape_of_a_file_at_the_hub_is_that_of_its_repository(name: str, asked: str) -> None:
+    """A file that is named as `download` and `chat` take it, or by its page, is looked up in its repository."""
+    heard: list[str] = []
+
+    def load(reference: str) -> ModelConfig:
+        heard.append(reference)
+        return from_hf(LLAMA, reference)
+
+    assert lookup.find_shape(name, load).name == asked
+    assert heard == [asked]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("qwen2.5:7b", "Qwen2.5-7B-Instruct"),
+        ("Phi4 Mini", "Phi-4-mini-instruct"),
+        ("mistral_7b", "Mistral-7B-Instruct-v0.2"),
+        ("gpt-oss:120b", "gpt-oss-120b"),
+    ],
+)
+def test_find_shape_knows_a_model_by_its_words(name: str, meant: str) -> None:
+    """Other programs write the same letters and numbers with other signs between them."""
+    with pytest.raises(UsageError) as error:
+        lookup.find_shape(name, no_hub)
+    assert f"did you mean `{meant}`" in (error.value.hint or "")
+
+
 def test_find_shape_refuses_an_empty_directory(tmp_path: Path) -> None:
     """An empty directory is not a model."""
     with pytest.raises(UsageError, match=r"neither config\.json nor a \.gguf file"):

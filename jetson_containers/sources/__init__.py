@@ -1,0 +1,7 @@
+"""Models from elsewhere than the Hugging Face hub: Ollama's registry.
+
+`names` reads what a user types, `ollama` says what a model consists of and gives its bytes; `downloads` fills a cache
+below `data/models` with the hub's own transfer (resume, checksums, locks), `downloaded` lists and removes.
+
+Public modules: `describe`, `downloaded`, `downloads`, `names`.
+"""

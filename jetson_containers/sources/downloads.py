@@ -1,0 +1,106 @@
+"""Downloads from other sources than the hub, with the hub's transfer: parts, checksums, locks and links as there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jetson_containers.core.console import Level
+from jetson_containers.hub.downloads import translate_errors
+from jetson_containers.hub.transfer.credentials import Token
+from jetson_containers.hub.transfer.errors import DownloadError
+from jetson_containers.hub.transfer.fetch import Downloader, DownloadOptions
+from jetson_containers.hub.transfer.progress import Reporter
+from jetson_containers.hub.transfer.types import DownloadResult
+from jetson_containers.registry.client import RegistryClient
+from jetson_containers.registry.types import UnreachableError
+from jetson_containers.sources.ollama import OllamaSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
+    from jetson_containers.core.console import Console
+    from jetson_containers.core.settings import Settings
+    from jetson_containers.hub.transfer.reference import Reference
+    from jetson_containers.hub.transfer.remote import Hub
+    from jetson_containers.hub.transfer.types import RepositoryListing
+    from jetson_containers.sources.names import SourceReference
+    from jetson_containers.sources.source import ModelSource
+
+
+def cache_of(data: Path, source: str) -> Path:
+    """Where the models of a source are kept below a data directory."""
+    return data / "models" / source
+
+
+def download_model(reference: SourceReference, settings: Settings, console: Console, **given: Any) -> DownloadResult:
+    """Download one model below the data directory. `given`: fields of `DownloadOptions`.
+
+    Raises NothingMatchedError, NotReadyError (no answer, no space), StepError (wrong bytes) and what registries raise.
+    """
+    with translate_errors():
+        downloader = SourceDownloader.of(reference, settings, console, **given)
+        plan = downloader.plan_listing(downloader.listing(reference))
+        if not downloader.options.dry_run:
+            downloader.check_space([plan])
+            return downloader.fetch(plan)
+    return DownloadResult(str(plan.path), plan)
+
+
+class SourceDownloader(Downloader):
+    """The hub's downloader with another source in the place of the hub."""
+
+    make: Callable[[], ModelSource]
+
+    @classmethod
+    def of(cls, reference: SourceReference, settings: Settings, console: Console, **given: Any) -> SourceDownloader:
+        """With this machine's settings."""
+        given.setdefault("cache", cache_of(settings.path("data"), reference.source))
+        given.setdefault("offline", bool(settings["offline"]))
+        given.pop("token", None)
+        options = DownloadOptions(**given)
+        reporter = Reporter(quiet=console.level == Level.QUIET, stream=console.err, warn=console.warning)
+        made = cls(options, Token(), reporter, env=settings.env)
+        made.make = lambda: _source(reference, settings, made)
+        return made
+
+    @property
+    def source(self) -> ModelSource:
+        """The source, made when it is first asked."""
+        if self._hub_made is None:
+            self._hub_made = self.make()
+        return self._hub_made  # type: ignore[return-value]  # `make` is the only one that makes it
+
+    @property
+    def stop(self) -> Any:
+        """What ends all threads."""
+        return self._stop
+
+    @property
+    def _hub(self) -> Hub:
+        return self.source
+
+    @property
+    def endpoint(self) -> str:
+        """The source's address."""
+        return self.source.endpoint
+
+    def _listing(self, reference: Reference) -> RepositoryListing:
+        """From the source, or from the cache when offline or when it does not answer."""
+        if self.options.offline:
+            return self._listing_here(reference)
+        try:
+            return self.source.files_of(reference)  # type: ignore[arg-type]  # there are no others here
+        except UnreachableError as error:
+            try:
+                listing = self._listing_here(reference)
+            except DownloadError:
+                raise error from None
+            self.reporter.warn(f"{error.message}; using what is in the cache")
+            return listing
+
+
+def _source(reference: SourceReference, settings: Settings, downloader: SourceDownloader) -> ModelSource:
+    given = {"say": downloader.reporter.say, "patience": downloader.options.patience, "stop": downloader.stop}
+    return OllamaSource(RegistryClient.of(settings), reference.host, **given)
