@@ -6,5 +6,6 @@ the command lines, `bake` the definition of several stages for one command, whos
 by command, `sdk` through the Docker SDK where streams or events are needed. `interface` is what the rest of the program
 sees, `bridge` where it cannot give networks. Nothing is probed or imported before it is used.
 
-Public modules: `archive`, `argv`, `bake`, `bridge`, `context`, `docker`, `emulation`, `interface`, `pull`.
+Public modules: `archive`, `argv`, `bake`, `bridge`, `context`, `docker`, `emulation`, `image_files`,
+`interface`, `pull`.
 """
