@@ -25,18 +25,27 @@ if TYPE_CHECKING:
 
     from fit_published import Published
 
-# What is fitted for each runtime; the terms of `_terms` that are left out keep the table's constants.
-FITTED = {
-    "vllm": ("efficiency", "overhead", "overhead_recurrent"),
-    "llama_cpp": ("efficiency", "overhead_per_layer"),
-    "mlc": ("efficiency", "overhead"),
-    "lmdeploy": ("bytes_per_cycle", "overhead"),
-    "transformers": ("overhead_per_layer",),
+# What is fitted for each runtime: on rows of one sequence, then, with that, on rows of several at once. The terms of
+# `_terms` that are left out keep the table's constants.
+FITTED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "vllm": (("efficiency", "overhead", "overhead_recurrent", "compute", "bytes_per_cycle"), ("compute_batched",)),
+    "llama_cpp": (
+        ("efficiency", "bytes_per_cycle", "kilocycles_per_layer"),
+        ("kilocycles_batched", "kilocycles_experts", "compute_batched"),
+    ),
+    "mlc": (("efficiency", "overhead", "bytes_per_cycle"), ()),
+    "lmdeploy": (("bytes_per_cycle", "overhead"), ()),
+    "transformers": (("overhead_per_layer",), ()),
 }
 # Runtimes that run in the loop of another have its constants.
 _ALIKE = {"gptq": "transformers"}
-_INVERSE = frozenset({"efficiency", "compute", "bytes_per_cycle"})
-_LEAST = {"efficiency": 1.0}  # the factor is 1 over the share, and no more than all of the bandwidth can be used
+_INVERSE = frozenset({"efficiency", "compute", "compute_batched", "bytes_per_cycle"})
+_KILO = ("kilocycles_per_layer", "kilocycles_batched", "kilocycles_experts")
+_LEAST = {
+    "efficiency": 1.0,
+    "compute": 1.0,
+    "compute_batched": 1.0,
+}  # the factor is 1 over the share, and no more than all of the bandwidth can be used
 _MILLISECONDS = 1000
 _SWEEPS = 500
 
@@ -51,17 +60,28 @@ class Fitted:
 
 
 def fit(runtime: str, rows: Sequence[Published]) -> Fitted:
-    """Fit a runtime on rows; leave each out once."""
-    names = FITTED[runtime]
-    equations = [_equation(row, names) for row in rows]
-    least = [_LEAST.get(name, 0.0) for name in names]
-    solved = _solve(equations, least)
+    """Fit a runtime on rows; leave each model out once, with all of its rows."""
+    found = _factors(runtime, rows)
     without = []
-    for index, row in enumerate(rows):
-        others = _solve(equations[:index] + equations[index + 1 :], least)
-        terms, rest = equations[index]
-        without.append((row, _speed(row) / (1 - rest + sum(a * b for a, b in zip(terms, others, strict=True)))))
-    return Fitted(runtime=runtime, constants=_written(names, solved), rows=tuple(without))
+    for model in dict.fromkeys(row.model for row in rows):
+        others = _factors(runtime, [row for row in rows if row.model != model])
+        for row in (row for row in rows if row.model == model):
+            seconds = sum(value * others.get(name, _constants(row)[name]) for name, value in _terms(row).items())
+            without.append((row, _at_once(row) / seconds))
+    return Fitted(runtime=runtime, constants=_written(found), rows=tuple(without))
+
+
+def _factors(runtime: str, rows: Sequence[Published]) -> dict[str, float]:
+    """What each fitted constant comes to as a factor of its term; those that no row says anything of are left out."""
+    found: dict[str, float] = {}
+    for names, few in zip(FITTED[runtime], (True, False), strict=True):
+        chosen = [row for row in rows if (row.sequences == 1) is few]
+        if names and chosen:
+            equations = [_equation(row, names, found) for row in chosen]
+            solved = _solve(equations, [_LEAST.get(name, 0.0) for name in names])
+            said = [any(terms[place] for terms, _ in equations) for place in range(len(names))]
+            found |= {name: factor for name, factor, any_row in zip(names, solved, said, strict=True) if any_row}
+    return found
 
 
 def fits() -> tuple[Fitted, ...]:
@@ -70,46 +90,55 @@ def fits() -> tuple[Fitted, ...]:
     return tuple(fit(name, [row for row in rows if _ALIKE.get(row.runtime, row.runtime) == name]) for name in FITTED)
 
 
-def _speed(row: Published) -> float:
-    """The published speed; rows without one are not fitted on."""
-    return row.speed or 1.0
-
-
-def _equation(row: Published, names: Sequence[str]) -> tuple[list[float], float]:
+def _equation(row: Published, names: Sequence[str], settled: Mapping[str, float]) -> tuple[list[float], float]:
     """The terms that are fitted, and what is left for them: both over the published time of one token."""
-    published = row.sequences / _speed(row)
-    terms, known = _terms(row), _constants(row)
+    published = _at_once(row) / (row.speed or 1.0)
+    terms, known = _terms(row), {**_constants(row), **settled}
     fixed = sum(value * known[name] for name, value in terms.items() if name not in names)
     return [terms.get(name, 0.0) / published for name in names], 1 - fixed / published
 
 
+def _at_once(row: Published) -> int:
+    return row.at_once if row.prompt else row.sequences
+
+
 def _terms(row: Published) -> dict[str, float]:
     """Of the time of one token of each sequence, what each constant is multiplied with."""
-    work = row.work
-    filled = row.prompt + row.output // 2 if row.prompt else min(constants.system().filled, row.context)
+    work, sequences = row.work, _at_once(row)
+    filled = row.prompt + row.output // 2 if row.prompt else row.filled or constants.system().filled
+    filled = min(filled, row.context)
     attention, recurrent = speed.mixers(work.config)
-    first = row.sequences / row.output if row.prompt else 0.0  # prompts per output token
-    read = speed.read(work, filled, row.sequences)
-    whole = 1 + first  # a prompt has the overhead of one step
+    prompts = sequences / row.output if row.prompt else 0.0  # per step
+    read = speed.read(work, filled, sequences)
+    whole = 1 + prompts  # a prompt has the overhead of one step
+    layers, hz = attention + recurrent, work.machine.hz or constants.system().hz
     terms = {
         "overhead": whole,
         "overhead_per_layer": whole * attention,
         "overhead_recurrent": whole * recurrent,
+        "kilocycles_per_layer": whole * layers * 1000 / hz,
     }
+    if sequences > 1:
+        terms["kilocycles_experts" if work.held.routed else "kilocycles_batched"] = layers * 1000 / hz
+        if work.machine.flops:
+            terms["compute_batched"] = speed.operations(work, sequences - 1, filled) / work.machine.flops
     if _is_bound_by_the_gpu(work):
         terms["bytes_per_cycle"] = read / (work.machine.sm_hz or 1)
     else:
         terms["efficiency"] = read / (work.machine.bandwidth or 1)
     peak = speed.rate(work)
-    if first and peak:
-        terms["compute"] = first * speed.operations(work, row.prompt, row.prompt // 2) / peak
+    if prompts and peak and not row.cached:
+        terms["compute"] = prompts * speed.operations(work, row.prompt, row.prompt // 2) / peak
     return terms
 
 
 def _is_bound_by_the_gpu(work: speed.Workload) -> bool:
     if not work.machine.sm_hz or work.machine.bandwidth is None:
         return False
-    return constants.system().bytes_per_cycle * work.machine.sm_hz < work.runtime.efficiency * work.machine.bandwidth
+    return (
+        work.runtime.intake(work.format, work.machine.sm) * work.machine.sm_hz
+        < work.runtime.efficiency * work.machine.bandwidth
+    )
 
 
 def _constants(row: Published) -> dict[str, float]:
@@ -117,8 +146,12 @@ def _constants(row: Published) -> dict[str, float]:
     runtime = row.work.runtime
     return {
         "efficiency": 1 / runtime.efficiency,
-        "bytes_per_cycle": 1 / constants.system().bytes_per_cycle,
-        "compute": 1 / runtime.compute,
+        "bytes_per_cycle": 1 / runtime.intake(row.work.format, row.work.machine.sm),
+        "compute": 1 / (runtime.compute_experts if row.work.held.routed else runtime.compute),
+        "compute_batched": 1 / runtime.compute_batched,
+        "kilocycles_per_layer": runtime.cycles / 1000,
+        "kilocycles_batched": runtime.cycles_batched / 1000,
+        "kilocycles_experts": runtime.cycles_experts / 1000,
         "overhead": runtime.overhead,
         "overhead_per_layer": runtime.overhead_per_layer,
         "overhead_recurrent": runtime.overhead_recurrent,
@@ -139,11 +172,11 @@ def _solve(equations: Sequence[tuple[Sequence[float], float]], least: Sequence[f
     return found
 
 
-def _written(names: Sequence[str], factors: Sequence[float]) -> dict[str, float]:
-    """As the table has them: shares of a peak, milliseconds."""
+def _written(factors: Mapping[str, float]) -> dict[str, float]:
+    """As the table has them: shares of a peak, bytes, thousands of cycles, milliseconds."""
     return {
-        name: (1 / factor if factor else 0.0) if name in _INVERSE else factor * _MILLISECONDS
-        for name, factor in zip(names, factors, strict=True)
+        name: (1 / factor if factor else 0.0) if name in _INVERSE else factor * (1 if name in _KILO else _MILLISECONDS)
+        for name, factor in factors.items()
     }
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.facts import load_facts
-from jetson_containers.llm.fit import constants, memory, peak, speed
+from jetson_containers.llm.fit import cards, constants, memory, peak, speed
 from jetson_containers.llm.fit.constants import GIB
-from jetson_containers.llm.fit.machine import board_named, of_board
+from jetson_containers.llm.fit.machine import board_named, of_board, of_card
 from jetson_containers.llm.fit.predict import FitOptions, predict, work
 from jetson_containers.llm.models import known
 from jetson_containers.llm.models.config import from_hf
@@ -18,6 +18,7 @@ from jetson_containers.llm.models.config import from_hf
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from jetson_containers.llm.fit.machine import Machine
     from jetson_containers.llm.fit.predict import Fit
     from jetson_containers.llm.models.config import ModelConfig
 
@@ -38,7 +39,8 @@ _UNITS = {"GiB": GIB, "GB": 10**9, "MB": 10**6}
 class Published:
     """One published figure and the prediction. `speed` in tokens/s, `memory` in bytes; None where none was published.
 
-    With a `prompt`, `speed` is that of a whole run: `output` tokens for each of `sequences` requests, prompts included.
+    With a `prompt`, `speed` is that of a whole run: `output` tokens for each of `sequences` requests, prompts included
+    unless they were `cached`; the server works on `at_once` of them. Without, `filled` tokens were in the context.
 
     `kind` is what was measured (`system` or `process`), `runs` whether it was seen to run (None: not said), `fitted`
     whether a constant was fitted on this figure.
@@ -62,6 +64,9 @@ class Published:
     prompt: int = 0
     output: int = 0
     sequences: int = 1
+    at_once: int = 1
+    filled: int = 0
+    cached: bool = False
     beyond: bool = False
     prefill: float | None = None
     tokens: int = 0
@@ -78,8 +83,8 @@ class Published:
         if not speed.is_known(self.work.machine):
             return None
         if self.prompt:
-            return speed.served(self.work, self.prompt, self.output, self.sequences)
-        return self.fit.decode_tokens_per_s
+            return speed.served(self.work, self.prompt, self.output, self.at_once, cached=self.cached)
+        return self.fit.batch_tokens_per_s
 
     @property
     def predicted_memory(self) -> float:
@@ -182,7 +187,7 @@ def _served(table: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         row = {**shared.get("like", {}), **shared}
         for board, speeds in row.get("boards", {}).items():
             for sequences, rate in zip((1, 8), speeds, strict=False):
-                fitted = "yes" if sequences == 1 and board in row.get("fitted", ()) else "no"
+                fitted = "yes" if board in row.get("fitted", ()) else "no"
                 seen = {"runs": "yes"} if sequences == 1 else {}  # several wait for each other where memory is short
                 yield {**row, **seen, "board": board, "speed": rate, "sequences": sequences, "fitted": fitted}
 
@@ -191,12 +196,7 @@ def _compare(row: Mapping[str, Any]) -> Published:
     config = known.config(row["model"])
     if config is None:
         raise UsageError(f"facts/published.yaml names the model `{row['model']}`, which facts/models.yaml has not")
-    machine = of_board(
-        board_named(row["board"]),
-        mode=row.get("mode", ""),
-        swap=int(float(row.get("swap", 0)) * GIB),
-        l4t=int(row["l4t"]) if "l4t" in row else None,
-    )
+    machine = _machine(row)
     quantization = row.get("quantization", "")
     prompt, output = int(row.get("prompt", 0)), int(row.get("output", 0))
     sequences = int(row.get("sequences", 1))
@@ -208,8 +208,14 @@ def _compare(row: Mapping[str, Any]) -> Published:
         context=context,
         max_batch=sequences,
         board=machine,
-        options=FitOptions(baseline=row.get("baseline", "headless"), session=int(row.get("session", 0))),
+        options=FitOptions(
+            baseline=row.get("baseline", "headless"),
+            session=int(row.get("session", 0)),
+            filled=int(row.get("filled", 0)),
+        ),
     )
+    done = work(config, runtime=row["runtime"], machine=machine, quantization=quantization)
+    slots = int(row.get("slots", 0)) if row["runtime"] == "llama_cpp" else 0
     return Published(
         board=machine.id,
         mode=machine.mode,
@@ -225,11 +231,42 @@ def _compare(row: Mapping[str, Any]) -> Published:
         source=row["source"],
         caveat=row.get("caveat", ""),
         fit=predicted,
-        work=work(config, runtime=row["runtime"], machine=machine, quantization=quantization),
+        work=done,
         prompt=prompt,
         output=output,
         sequences=sequences,
+        at_once=min(sequences, slots or sequences),
+        filled=int(row.get("filled", 0)),
+        cached=row["runtime"] == "vllm" and _keeps_prompts(done, row),
         beyond="beyond" in row,
         prefill=float(row["prefill"]) if "prefill" in row else None,
         tokens=int(row.get("tokens", 0)),
     )
+
+
+def _machine(row: Mapping[str, Any]) -> Machine:
+    if "card" in row:
+        card = cards.named(row["card"])
+        if card is None:
+            raise UsageError(f"facts/published.yaml names the card `{row['card']}`, which facts/cards.yaml has not")
+        return of_card(card)
+    return of_board(
+        board_named(row["board"]),
+        mode=row.get("mode", ""),
+        swap=int(float(row.get("swap", 0)) * GIB),
+        l4t=int(row["l4t"]) if "l4t" in row else None,
+    )
+
+
+def _keeps_prompts(done: speed.Workload, row: Mapping[str, Any]) -> bool:
+    """Whether vLLM's prefix cache still holds all prompts of a benchmark when they come again, in the same order.
+
+    With less room the oldest are gone when they come. Layers that keep a state are not cached by default.
+    """
+    if "prompts" not in row or speed.mixers(done.config)[1]:
+        return False
+    tokens = int(row["prompt"]) + int(row["output"])
+    kept = int(row["prompts"]) * memory.kv_cache(done.config, done.runtime, done.kv_type, tokens)
+    load = memory.Load(context=tokens, max_batch=int(row["seats"]))
+    buffers = memory.workspace(done.config, done.runtime, done.runtime.variants[-1], load)
+    return kept <= float(row["share"]) * done.machine.memory - done.held.total - done.runtime.process - buffers

@@ -6,6 +6,7 @@ only compares.
 
 from __future__ import annotations
 
+import statistics
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,23 +68,31 @@ Error is predicted / published - 1. A row marked *fitted* took part in fitting a
 model), so that it agrees proves less. Rows that are far off stay in the table; the caveat says what is known about why.
 """
 
-SUMMARY = """A step makes one token: bytes read over the memory's bandwidth, or over what the GPU's SMs take in where
-a power mode lowers their clock, and a time that no bandwidth explains; a prompt takes its operations over the GPU's
-rate. The constants are per runtime, and `tools/fit_constants.py` fits them on the rows marked *fitted*. *Left out*:
-each of those rows predicted by constants that were fitted without it. *Free*: rows that no constant was fitted on.
-All are means of absolute errors; rows that measured more than is predicted (speculative decoding, images) are in no
+SUMMARY = """A step makes one token of each sequence: bytes read over the memory's bandwidth, or over what the GPU's
+SMs take in and unpack where they are few or slow, the operations of the sequences beside the first, and a time that
+neither explains; a prompt takes its operations over the GPU's rate. The constants are per runtime, and
+`tools/fit_constants.py` fits them on the rows marked *fitted*. *Left out*: each of those rows predicted by constants
+that were fitted without all rows of its model. *Free*: rows that no constant was fitted on. All are means of absolute
+errors, the median in parentheses; rows that measured more than is predicted (speculative decoding, images) are in no
 mean. Goal on free rows: 25 %.
 """
 
-SPEED_NOTES = """What the errors say. vLLM: Orin NX is far slower than its bandwidth and rate allow, as it would be in
-a lower power mode, which the source does not state; without that board the mean of the free rows is {without:.0%}.
-llama.cpp is at the goal's limit by two rows: a 7B file in Q3_K_M, and Nemotron 3 Super. Gemma 2 with MLC is slower
-than its bytes by half. Old builds (a web UI of 2023) are slower by factors.
+SPEED_NOTES = """What the errors say. vLLM: kernels that unpack four bits in the SMs take in less than the memory of
+Orin gives, which is why Orin NX, with half of the SMs, is slow; Qwen3-VL and Cosmos Reasoning have one shape and were
+measured up to 1.6 times apart. The workshop's figures of August 2025 are half of what newer versions reach. llama.cpp:
+two rows are far off, a 7B file in Q3_K_M, whose blocks cost more to unpack than others, and Nemotron 3 Super. MLC:
+q4f16_1 is unpacked by kernels that TVM generates, slower than FasterTransformer's of q4f16_ft; Gemma 2 was measured in
+it. A constant fitted on one row of Llama 2 13B predicts those four rows within {gemma:.0%} in the mean. Old builds (a
+web UI of 2023) are slower by factors.
 """
 
-BATCH_NOTES = """Eight clients at once. llama.cpp's server gains less from a batch than its bytes allow, and with a
-mixture of experts nothing. Figures of AGX Orin with vLLM that are above the prediction exceed what its tensor cores
-could read of the prompts: the benchmark's prompts are the same in each run, and part of them was in the prefix cache.
+BATCH_NOTES = """With `prompt/output` tokens: so many clients at once, reading the prompts included; else the decode
+speed of all sequences together, after so many tokens in each. vLLM's benchmark sends the same fifty prompts again that
+a first run had sent: where its KV cache holds them all, they are not read again, which the prediction takes into
+account (not for models that keep a state). llama.cpp's server works on four requests at once unless it is told
+otherwise, and how many slots it had was not published: two of the six rows are as with one slot. Where llama.cpp's own
+batch benchmark was run, with a known number, the mean error of the free rows is {bench:.0%}. The same shape on the
+same board was published with 91 and with 273 tokens/s (Qwen3-VL 2B, Cosmos Reasoning 2 2B).
 """
 
 MEMORY_NOTES = """Process memory (resident size, RSS) is not device memory: pages that CUDA allocated are mostly not in
@@ -107,8 +116,8 @@ converter or vLLM prints one: it is asked once, and the answer is kept. A type t
 goes on with a warning where the files fit.
 """
 
-HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, 8192 from 24 GiB on,
-or what the model was trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, and
+HOW_TO_READ = """Each runtime with its default quantization, at the default context (4096 tokens, or what the model was
+trained for), with a desktop (1.5 GiB; without it 0.8 GiB less). Cells: verdict, GiB needed, and
 tokens/s.
 
 ✓ fits · ! fits, above 85 % of the usable memory · ✗ does not fit, `llm fit` says what would · u no table of ours says
@@ -154,23 +163,35 @@ def _verdicts(rows: Sequence[Published]) -> list[str]:
 
 
 def _summary(rows: Sequence[Published]) -> list[str]:
-    """Mean errors per runtime: of fitted rows, of each predicted without itself, of free rows, of several sequences."""
-    left_out = {
-        fitted.runtime: [abs(predicted / row.speed - 1) for row, predicted in fitted.rows if row.speed]
-        for fitted in fits()
-    }
-    body = [
-        (
-            runtime,
-            _mean([row for row in rows if _counts(row, runtime) and row.fitted]),
-            f"{sum(left_out[runtime]) / len(left_out[runtime]):.0%}" if left_out.get(runtime) else "",
-            _mean([row for row in rows if _counts(row, runtime) and not row.fitted]),
-            _mean([row for row in rows if _counts(row, runtime, several=True)]),
+    """Mean errors per runtime: of fitted rows, of each predicted without itself, of free rows; of several sequences."""
+    left_out = {fitted.runtime: fitted.rows for fitted in fits()}
+    body = []
+    for runtime in _unique(row.runtime for row in rows):
+        one, several = ([row for row in rows if _counts(row, runtime, several=at_once)] for at_once in (False, True))
+        body.append(
+            (
+                runtime,
+                *_means(one, left_out.get(runtime, ())),
+                _mean([row for row in one if not row.fitted and row.work.machine.l4t]),
+                *_means(several, left_out.get(runtime, ())),
+            )
         )
-        for runtime in _unique(row.runtime for row in rows)
-    ]
-    header = ("runtime", "fitted rows: error", "left out", "free rows: error", "eight at once: error")
+    header = (
+        "runtime", "fitted rows: error", "left out", "free rows: error", "of those on Jetsons",
+        "several at once, fitted", "left out", "free",
+    )  # fmt: skip
     return ["### How close the speeds are", "", SUMMARY, *_table(header, body), ""]
+
+
+def _means(rows: Sequence[Published], left_out: Sequence[tuple[Published, float]]) -> tuple[str, str, str]:
+    """Errors of fitted rows, of those when they are left out, and of free rows."""
+    several = bool(rows) and rows[0].sequences > 1
+    without = [abs(guess / row.speed - 1) for row, guess in left_out if row.speed and (row.sequences > 1) == several]
+    return (
+        _mean([row for row in rows if row.fitted]),
+        f"{sum(without) / len(without):.0%}" if rows and without else "",
+        _mean([row for row in rows if not row.fitted]),
+    )
 
 
 def _counts(row: Published, runtime: str, *, several: bool = False) -> bool:
@@ -180,7 +201,10 @@ def _counts(row: Published, runtime: str, *, several: bool = False) -> bool:
 
 
 def _mean(rows: Sequence[Published]) -> str:
-    return f"{len(rows)}: {_error(rows):.0%}" if rows else ""
+    if not rows:
+        return ""
+    middle = statistics.median(abs(row.speed_error or 0) for row in rows)
+    return f"{len(rows)}: {_error(rows):.0%} ({middle:.0%})"
 
 
 def _error(rows: Sequence[Published]) -> float:
@@ -188,28 +212,36 @@ def _error(rows: Sequence[Published]) -> float:
 
 
 def _speeds(rows: Sequence[Published]) -> list[str]:
-    free = [row for row in rows if _counts(row, "vllm") and not row.fitted and row.board != "orin-nx-16gb"]
-    notes = SPEED_NOTES.format(without=_error(free))
+    gemma = [row for row in rows if _counts(row, "mlc") and row.quantization == "q4f16_1" and not row.fitted]
+    notes = SPEED_NOTES.format(gemma=_error(gemma))
     return ["### Decode speed", "", *_rates([row for row in rows if row.sequences == 1]), "", notes]
 
 
 def _batches(rows: Sequence[Published]) -> list[str]:
-    return ["### Several at once", "", *_rates([row for row in rows if row.sequences > 1]), "", BATCH_NOTES]
+    several = [row for row in rows if row.sequences > 1]
+    bench = [row for row in several if _counts(row, "llama_cpp", several=True) and not row.fitted and not row.prompt]
+    return ["### Several at once", "", *_rates(several), "", BATCH_NOTES.format(bench=_error(bench))]
 
 
 def _rates(rows: Sequence[Published]) -> list[str]:
     """Speeds beside each other; of a whole run where prompts are counted in."""
     body = [
         (
-            _name(row), _place(row), f"{row.prompt}/{row.output}" if row.prompt else "", f"{row.predicted_speed:.1f}",
+            _name(row), _place(row), str(row.sequences), _tokens(row), f"{row.predicted_speed:.1f}",
             f"{row.speed:g}", _percent(row.speed_error),
             "fitted" if row.fitted else "measured more" if row.beyond else "", row.source, row.caveat,
         )
         for row in rows
         if row.speed is not None and row.predicted_speed is not None
     ]  # fmt: skip
-    header = ("model", "board", "tokens", "predicted tokens/s", "published", "error", "", "source", "caveat")
+    header = ("model", "board", "at once", "tokens", "predicted tokens/s", "published", "error", "", "source", "caveat")
     return _table(header, body)
+
+
+def _tokens(row: Published) -> str:
+    if row.prompt:
+        return f"{row.prompt}/{row.output}"
+    return str(row.filled) if row.filled else ""
 
 
 def _prompts(rows: Sequence[Published]) -> list[str]:

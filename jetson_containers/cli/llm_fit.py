@@ -53,7 +53,7 @@ def _question() -> type[FitQuestion]:
     "--board",
     default="",
     metavar="NAME",
-    help="A board, e.g. orin-nano-8gb, with the L4T of --target; default: this machine, or that of --target.",
+    help="A board, e.g. orin-nano-8gb, with the L4T of --target, or a graphics card; default: this machine.",
 )
 @click.option("--mode", default="", metavar="NAME", help="Power mode of the board, e.g. 15W; default: the fastest one.")
 @click.option(
@@ -277,7 +277,12 @@ def _suggest_question() -> type[SuggestQuestion]:
 
 @command()
 @click.argument("model", default="")
-@click.option("--board", default="", metavar="NAME", help="A board; default: this machine, or that of --target.")
+@click.option(
+    "--board",
+    default="",
+    metavar="NAME",
+    help="A board or a graphics card; default: this machine, or that of --target.",
+)
 @click.option("--mode", default="", metavar="NAME", help="Power mode of the board, e.g. 15W; default: the fastest one.")
 @click.option("--vram", type=click.FloatRange(min=0), metavar="GIB", help="GiB of the graphics card.")
 @click.option("--runtime", "runtimes", multiple=True, metavar="NAME", help="Only this runtime; may be repeated.")

@@ -72,7 +72,10 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeConstants:
-    """One runtime. Sizes in bytes, times in seconds per token, `efficiency` and `compute` as fractions of the peak."""
+    """One runtime. Sizes in bytes, times in seconds per step, `efficiency` and the `compute`s as fractions of the peak.
+
+    `cycles…`: of the SMs' clock, per layer and step, in which kernels start one after another.
+    """
 
     name: str
     process: float
@@ -82,7 +85,15 @@ class RuntimeConstants:
     overhead: float
     overhead_per_layer: float  # with attention
     overhead_recurrent: float  # per layer that keeps a state instead of keys and values
+    cycles: float
+    cycles_batched: float  # further ones with several sequences at once
+    cycles_experts: float  # the same in layers of experts
+    bytes_per_cycle: float  # of weights that one SM takes in per clock
+    slower_formats: Mapping[str, float]  # those with another such number
     compute: float  # of the GPU's tensor operations, while it reads a prompt
+    compute_experts: float  # the same of a model with experts
+    compute_batched: float  # the same for the sequences beside the first, where a step makes a token of each
+    spread: float  # of experts: so many sequences to the power of this choose independently of each other
     shares: Mapping[str, float]  # of the device's memory that it fills, by the beginning of a board's id
     share: float
     share_discrete: float
@@ -94,12 +105,17 @@ class RuntimeConstants:
     windows: bool  # whether layers with a window keep only that much
     latent: bool  # whether compressed keys and values are kept compressed
 
+    def intake(self, format_name: str, sm: int | None) -> float:
+        """Bytes of weights in a format that one SM takes in per clock; what a GPU computes in need not be unpacked."""
+        unpacked = faster(format_name, sm) == 1
+        return self.slower_formats.get(format_name, self.bytes_per_cycle) if unpacked else self.bytes_per_cycle
+
 
 @dataclass(frozen=True, kw_only=True)
 class SystemConstants:
     """The machine around the runtime. Sizes in bytes, `warn` and `unknown_visible` fractions.
 
-    `bytes_per_cycle`: of weights that one SM takes in per clock; `filled`, `prompt`: tokens for the headline figures.
+    `filled`, `prompt`: tokens for the headline figures; `hz`: of SMs whose clock is not known.
     """
 
     margin: float
@@ -110,7 +126,7 @@ class SystemConstants:
     discrete: float
     baseline: Mapping[str, float]
     context: int
-    bytes_per_cycle: float
+    hz: float
     filled: int
     prompt: int
 
@@ -129,7 +145,7 @@ def system() -> SystemConstants:
         discrete=float(row["discrete"]) * GIB,
         baseline={name: float(size) * GIB for name, size in row["baseline"].items()},
         context=int(table["context"]),
-        bytes_per_cycle=float(speed["bytes_per_cycle"]),
+        hz=float(speed["mhz"]) * 1e6,
         filled=int(speed["filled"]),
         prompt=int(speed["prompt"]),
     )
@@ -240,6 +256,14 @@ def _runtime(name: str, row: Mapping[str, Any]) -> RuntimeConstants:
         workspace=row["workspace"],
         variants=tuple(_variant(row, variant) for variant in row["variants"]),
         overhead=float(row.get("overhead", 0)) / 1000,
+        cycles=float(row.get("kilocycles_per_layer", 0)) * 1000,
+        cycles_batched=float(row.get("kilocycles_batched", 0)) * 1000,
+        cycles_experts=float(row.get("kilocycles_experts", 0)) * 1000,
+        bytes_per_cycle=float(row.get("bytes_per_cycle", speed["bytes_per_cycle"])),
+        slower_formats={name: float(size) for name, size in row.get("slower_formats", {}).items()},
+        compute_experts=float(row.get("compute_experts", row.get("compute", speed["compute"]))),
+        compute_batched=float(row.get("compute_batched", row.get("compute", speed["compute"]))),
+        spread=float(row.get("spread", 1)),
         overhead_per_layer=float(row.get("overhead_per_layer", 0)) / 1000,
         overhead_recurrent=float(row.get("overhead_recurrent", 0)) / 1000,
         efficiency=float(row.get("efficiency", speed["efficiency"])),

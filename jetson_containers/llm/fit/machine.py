@@ -17,9 +17,11 @@ from jetson_containers.platforms import tables
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from jetson_containers.llm.fit.cards import Card
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.platforms.tables import Board
 
+_USUAL_SM = 80  # of a card that nothing is known of
 _RATED_EMC = 3199  # MHz at which Orin's memory has its rated bandwidth
 
 
@@ -27,7 +29,7 @@ _RATED_EMC = 3199  # MHz at which Orin's memory has its rated bandwidth
 class Machine:
     """What of a machine decides. Sizes in bytes, `bandwidth` in bytes/s (None: unknown), `sm_hz` SMs × clock.
 
-    `flops`: dense 16-bit tensor operations per second.
+    `hz`: that clock (None: unknown); `flops`: dense 16-bit tensor operations per second.
     `memory` is what the kernel sees (MemTotal), or a graphics card's own with `discrete`. `l4t`: the major releases
     it runs, or may run, ascending; empty where there is none. `sm`: compute capability ×10, None without
     a GPU. `probed`: by runtime, what its image here printed of the models it loads.
@@ -41,6 +43,7 @@ class Machine:
     discrete: bool = False
     swap: int = 0
     sm_hz: float | None = None
+    hz: float | None = None
     flops: float | None = None
     mode: str = ""
     slowed: bool = False  # by the mode: its clocks are lower than at full power, or not known
@@ -60,7 +63,8 @@ def of_board(
     release.
     """
     fastest = mode or _fastest(board, l4t, release)
-    bandwidth, sm_hz = _speeds(board, fastest)
+    bandwidth, count, hz = _speeds(board, fastest)
+    sm_hz = count * hz if hz else None
     if release is not None:
         l4t = release.major
         _check_mode(board, mode, release)
@@ -72,6 +76,7 @@ def of_board(
         l4t=(l4t,) if l4t else _majors(board),
         swap=swap,
         sm_hz=sm_hz,
+        hz=hz,
         flops=_flops(tables.soc_sm(board.soc), sm_hz),
         mode=mode,
         slowed=_is_slowed(board.id, mode),
@@ -80,23 +85,25 @@ def of_board(
     )
 
 
-def _speeds(board: Board, mode: str) -> tuple[float | None, float | None]:
-    """Bandwidth in bytes/s and SMs × clock in a power mode; None where it is not known."""
+def _speeds(board: Board, mode: str) -> tuple[float | None, int, float | None]:
+    """Bandwidth in bytes/s, SMs and their clock in a power mode; None where it is not known."""
     row = _mode(board.id, mode) if mode else {}
     bandwidth = board.super_bandwidth if "super" in row and board.super_bandwidth else board.bandwidth
     slower = int(row["emc"]) / _RATED_EMC if "emc" in row else 1.0
-    clock = int(row["sm"]) * int(row["mhz"]) * 1e6 if {"sm", "mhz"} <= row.keys() else None
-    if clock is None and (not row or "full" in row):
-        clock = _full_clock(board)
-    return (bandwidth * slower * 1e9 if bandwidth else None), clock
+    count, clock = 0, None
+    if {"sm", "mhz"} <= row.keys():
+        count, clock = int(row["sm"]), int(row["mhz"]) * 1e6
+    elif not row or "full" in row:
+        count, clock = _full_clock(board)
+    return (bandwidth * slower * 1e9 if bandwidth else None), count, clock
 
 
-def _full_clock(board: Board) -> float | None:
-    """SMs × clock at full power, without the Super modes."""
+def _full_clock(board: Board) -> tuple[int, float | None]:
+    """SMs and their clock at full power, without the Super modes."""
     known = constants.compute().get(tables.soc_sm(board.soc) or 0)
     if known is None or board.cores is None or board.mhz is None:
-        return None
-    return board.cores // known.cores * board.mhz * 1e6
+        return 0, None
+    return board.cores // known.cores, board.mhz * 1e6
 
 
 def _flops(sm: int | None, sm_hz: float | None) -> float | None:
@@ -142,8 +149,26 @@ def _notes(board: Board, mode: str, fastest: str) -> Iterator[str]:
         yield f"speeds are for {fastest or 'full power'}; {board.id} starts in the mode {starts}, which is slower"
 
 
-def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str = "") -> Machine:
-    """Take the machine we run on, or a cross target. `vram`: bytes of a graphics card, where one decides.
+def of_card(card: Card, *, sm: int | None = None, l4t: tuple[int, ...] = ()) -> Machine:
+    """Take a graphics card; where the table has none of its name, its speeds are not known. `sm`: of the platform."""
+    sm_hz = card.multiprocessors * card.hz if card.hz else None
+    unknown = () if card.bandwidth else (f"the memory bandwidth of {card.name} is not in our table",)
+    return Machine(
+        id=card.name,
+        memory=card.memory,
+        bandwidth=card.bandwidth,
+        sm=card.sm or sm or _USUAL_SM,
+        l4t=l4t,
+        discrete=True,
+        sm_hz=sm_hz,
+        hz=card.hz,
+        flops=_flops(card.sm, sm_hz),
+        notes=unknown,
+    )
+
+
+def of_platform(platform: Platform, *, card: Card | None = None, swap: int = 0, mode: str = "") -> Machine:
+    """Take the machine we run on, or a cross target. `card`: a graphics card, where one decides.
 
     Raises UsageError where the platform says nothing about memory.
     """
@@ -159,7 +184,7 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
             f"`--mode {mode}` is a power mode of a Jetson, but no board was specified",
             hint="specify it, e.g. --board orin-nx-16gb",
         )
-    if not platform.memory and not vram:
+    if not platform.memory and card is None:
         raise UsageError(
             "the platform does not specify a board, so its memory is unknown",
             hint="specify it, e.g. --board orin-nx-16gb",
@@ -167,8 +192,8 @@ def of_platform(platform: Platform, *, vram: int = 0, swap: int = 0, mode: str =
     sm = max(platform.sm, default=None) if platform.has_gpu else None
     if platform.soc:
         sm = tables.soc_sm(platform.soc)
-    if vram:
-        return Machine(id="graphics card", memory=vram, sm=sm or 80, l4t=runs, discrete=True)
+    if card is not None:
+        return of_card(card, sm=sm, l4t=runs)
     if sm is not None and not runs:
         raise UsageError(
             "the memory of the graphics card is unknown", hint="specify it with --vram 24, or a board with --board"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.memory import read_memory
-from jetson_containers.core.text import is_number
 from jetson_containers.host.swap import read_swap
-from jetson_containers.llm.fit import constants
+from jetson_containers.llm.fit import cards, constants
 from jetson_containers.llm.fit.advice import FitRequest, advise, ask
+from jetson_containers.llm.fit.cards import Card
 from jetson_containers.llm.fit.constants import GIB
-from jetson_containers.llm.fit.machine import board_named, of_board, of_platform, of_target
+from jetson_containers.llm.fit.machine import board_named, of_board, of_card, of_platform, of_target
 from jetson_containers.llm.fit.predict import (
     FitOptions,
     FitVerdict,
@@ -23,6 +22,7 @@ from jetson_containers.llm.fit.predict import (
     quantization_named,
     variant_for,
 )
+from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,18 +147,20 @@ def machine_for(
     question: FitQuestion,
     platform: Callable[[], Platform],
     root: Path,
-    query: Callable[[], int] | None = None,
+    query: Callable[[], Card | None] | None = None,
     *,
     cross: bool = False,
 ) -> Machine:
     """The machine a question is about: the board named, else the platform (this machine unless `--target` says other).
 
     `cross`: the platform is that of `--target`, whose L4T release then holds for the board too. `query` asks the driver
-    for the bytes of the largest graphics card. Raises UsageError where nothing says how much memory there is, and where
+    for the largest graphics card. Raises UsageError where nothing says how much memory there is, and where
     board, target and mode contradict each other.
     """
     swap = int((question.swap or 0) * GIB)
     if question.board:
+        if not tables.board_id(question.board) and (found := cards.named(question.board)) and not cross:
+            return _of_card_named(found, question)
         board = board_named(question.board)
         if question.vram:
             raise UsageError(
@@ -170,28 +172,25 @@ def machine_for(
     here = platform()
     if question.swap is None and here.host:
         swap = disk_swap(root)
-    vram = int((question.vram or 0) * GIB)
-    if not vram and here.has_gpu and here.l4t is None and here.host:
-        vram = (query or graphics_memory)()
-    machine = of_platform(here, vram=vram, swap=swap, mode=question.mode)
+    card = Card(name="graphics card", memory=int(question.vram * GIB)) if question.vram else None
+    if here.has_gpu and here.l4t is None and here.host:
+        found = (query or cards.largest_here)()
+        card = replace(found, memory=card.memory) if found and card else found or card
+    machine = of_platform(here, card=card, swap=swap, mode=question.mode)
     return replace(machine, used=read_memory(root).in_use) if here.host else machine
+
+
+def _of_card_named(card: Card, question: FitQuestion) -> Machine:
+    """A graphics card of the table. Raises UsageError for a power mode, which only boards have."""
+    if question.mode:
+        raise UsageError(f"`--mode {question.mode}` is a power mode of a Jetson, and {card.name} is a graphics card")
+    return of_card(replace(card, memory=int(question.vram * GIB)) if question.vram else card)
 
 
 def disk_swap(root: Path) -> int:
     """Bytes of swap that is on a disk. ZRAM is not counted: it takes from the memory that is short."""
     swap = read_swap(root)
     return swap.disk if swap else 0
-
-
-def graphics_memory() -> int:
-    """Bytes of the largest graphics card, as its driver says; 0 where it says nothing."""
-    argv = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    sizes = [int(line) for line in done.stdout.split() if is_number(line)]
-    return max(sizes, default=0) << 20
 
 
 def runtimes_of(shape: ModelShape, question: FitQuestion) -> tuple[str, ...]:

@@ -1,9 +1,14 @@
 """Speed from memory bandwidth and from the GPU's rate: of one sequence, of several at once, and of reading a prompt.
 
-A step makes one token of each sequence: max(bytes / (efficiency · bandwidth), bytes / (k · SMs · clock)) + overhead,
-where `bytes` is what the step reads: the weights its tokens go through (of experts, those that at least one of them
-chooses), the output matrix, the filled KV caches. The second term is what the GPU can take in, which counts where a
-power mode lowers its clocks. A prompt takes max(operations / (compute · rate), weights / (efficiency · bandwidth)).
+A step makes one token of each sequence:
+
+    max(bytes / (efficiency · bandwidth), bytes / (k · SMs · clock)) + operations / (compute · rate) + overhead
+
+`bytes` is what the step reads: the weights its tokens go through (of experts, those that at least one of them chooses),
+the output matrix, the filled KV caches. The second term of the maximum is what the SMs can take in and unpack, which
+counts where they are few or slow beside the memory. The operations are those of the sequences beside the first, whose
+own are done while its weights come. The overhead is constant, per layer, or per layer in cycles of the SMs: kernels
+that start one after another. A prompt takes max(operations / (compute · rate), what its bytes take) + overhead.
 """
 
 from __future__ import annotations
@@ -45,12 +50,13 @@ def step(work: Workload, filled: int, sequences: int = 1) -> float | None:
     seconds = transfer(work, size)
     if seconds is None:
         return None
-    return max(seconds, _operations(work, sequences, filled)) + overhead(work)
+    return seconds + _further(work, filled, sequences) + overhead(work, sequences)
 
 
 def read(work: Workload, filled: int, sequences: int) -> float:
     """Bytes that one step reads."""
-    return work.held.read(sequences) + sequences * kv_cache(work.config, work.runtime, work.kv_type, filled)
+    independent = sequences**work.runtime.spread
+    return work.held.read(independent) + sequences * kv_cache(work.config, work.runtime, work.kv_type, filled)
 
 
 def transfer(work: Workload, size: float) -> float | None:
@@ -58,14 +64,30 @@ def transfer(work: Workload, size: float) -> float | None:
     if work.machine.bandwidth is None:
         return None
     seconds = size / (work.runtime.efficiency * work.machine.bandwidth)
-    return max(seconds, size / (constants.system().bytes_per_cycle * work.machine.sm_hz) if work.machine.sm_hz else 0)
+    intake = work.runtime.intake(work.format, work.machine.sm) * (work.machine.sm_hz or 0)
+    return max(seconds, size / intake if intake else 0)
 
 
-def overhead(work: Workload) -> float:
+def overhead(work: Workload, sequences: int = 1) -> float:
     """Seconds of a step that no bandwidth explains."""
     runtime = work.runtime
     attention, recurrent = mixers(work.config)
-    return runtime.overhead + runtime.overhead_per_layer * attention + runtime.overhead_recurrent * recurrent
+    constant = runtime.overhead + runtime.overhead_per_layer * attention + runtime.overhead_recurrent * recurrent
+    return constant + cycles(work, sequences) / (work.machine.hz or constants.system().hz)
+
+
+def cycles(work: Workload, sequences: int = 1) -> float:
+    """Cycles of the SMs' clock in which the kernels of a step start; several sequences need more of them."""
+    runtime = work.runtime
+    further = runtime.cycles_experts if work.held.routed else runtime.cycles_batched
+    return sum(mixers(work.config)) * (runtime.cycles + (further if sequences > 1 else 0))
+
+
+def _further(work: Workload, filled: int, sequences: int) -> float:
+    """Seconds of the operations of the sequences beside the first, in 16 bits; 0 where the rate is not known."""
+    if not work.machine.flops:
+        return 0.0
+    return operations(work, sequences - 1, filled) / (work.runtime.compute_batched * work.machine.flops)
 
 
 def mixers(config: ModelConfig) -> tuple[int, int]:
@@ -85,9 +107,13 @@ def prefill(work: Workload, tokens: int) -> float | None:
     return max(seconds, _operations(work, tokens, tokens // 2)) + overhead(work)
 
 
-def served(work: Workload, prompt: int, output: int, sequences: int) -> float | None:
-    """Output tokens per second of so many requests at once, the reading of their prompts included; None: unknown."""
-    first, each = prefill(work, prompt), step(work, prompt + output // 2, sequences)
+def served(work: Workload, prompt: int, output: int, sequences: int, *, cached: bool = False) -> float | None:
+    """Output tokens per second of so many requests at once, the reading of their prompts included; None: unknown.
+
+    `cached`: the prompts were read before, and a prompt is a single step.
+    """
+    each = step(work, prompt + output // 2, sequences)
+    first = overhead(work) if cached else prefill(work, prompt)
     if first is None or each is None:
         return None
     return sequences * output / (sequences * first + output * each)
@@ -108,6 +134,7 @@ def rate(work: Workload) -> float | None:
     return work.machine.flops * constants.faster(work.format, work.machine.sm)
 
 
-def _operations(work: Workload, tokens: int, filled: int) -> float:
+def _operations(work: Workload, sequences: int, filled: int) -> float:
     peak = rate(work)
-    return operations(work, tokens, filled) / (work.runtime.compute * peak) if peak else 0.0
+    part = work.runtime.compute_experts if work.held.routed else work.runtime.compute
+    return operations(work, sequences, filled) / (part * peak) if peak else 0.0

@@ -40,9 +40,10 @@ class Weights:
         """All that is held in memory."""
         return self.linear + self.embedding + self.head
 
-    def read(self, tokens: int) -> float:
+    def read(self, tokens: float) -> float:
         """What is read for so many tokens at once, each of which chooses its experts as if by chance."""
-        return self.per_token + self.routed * (1 - (1 - self.chosen) ** max(tokens, 1) - self.chosen)
+        missed: float = (1 - self.chosen) ** max(tokens, 1)
+        return self.per_token + self.routed * (1 - missed - self.chosen)
 
     def times(self, factor: float) -> Weights:
         """All of it so many times larger."""

@@ -15,7 +15,7 @@ from jetson_containers.cli import llm_fit
 from jetson_containers.cli.app import App
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.llm import fit, fit_check
-from jetson_containers.llm.fit import query
+from jetson_containers.llm.fit import cards, query
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named, of_board
 from jetson_containers.llm.fit.predict import FitVerdict, quality
@@ -143,8 +143,11 @@ def test_fit_speed_of_a_slower_mode_is_predicted_or_unknown() -> None:
         assert slow is not None
         assert full is not None
         assert slow < 0.6 * full
-        assert speeds(runtime, "MAXN")[0] == speeds(runtime, "40W")[0] == full
-        assert (speeds(runtime, "10W")[1] or 0) < full  # its memory is slower too
+        assert speeds(runtime, "MAXN")[0] == full
+        faster = speeds(runtime, "40W")[0]  # the GPU's clock is higher, the memory's is not
+        assert faster is not None
+        assert full <= faster < 1.3 * full
+        assert (speeds(runtime, "10W")[1] or 0) > slow  # what its memory allows, whatever the GPU does
         assert speeds(runtime, "10W")[0] is None  # nobody published that mode's clocks
 
 
@@ -271,11 +274,15 @@ def test_fit_board_asks_nothing_of_this_machine() -> None:
 def test_fit_measures_a_graphics_card_by_its_own_memory() -> None:
     """A graphics card is measured by its own memory."""
     platform = detect.detect(HOSTS / "x86_64-nvidia")
-    machine = query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 24 * GIB)
-    assert (machine.discrete, machine.memory) == (True, 24 * GIB)
-    assert query.machine_for(FitQuestion(vram=8), lambda: platform, Path("/nowhere")).memory == 8 * GIB
+    here = cards.Card(name="GeForce RTX 4090", memory=24 * GIB, bandwidth=1008e9)
+    machine = query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: here)
+    assert (machine.discrete, machine.memory, machine.bandwidth) == (True, 24 * GIB, 1008e9)
+    smaller = query.machine_for(FitQuestion(vram=8), lambda: platform, Path("/nowhere"), lambda: here)
+    assert (smaller.memory, smaller.bandwidth) == (8 * GIB, 1008e9)
+    alone = query.machine_for(FitQuestion(vram=8), lambda: platform, Path("/nowhere"), lambda: None)
+    assert (alone.id, alone.memory, alone.bandwidth) == ("graphics card", 8 * GIB, None)
     with pytest.raises(UsageError, match="memory of the graphics card is unknown"):
-        query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: 0)
+        query.machine_for(FitQuestion(), lambda: platform, Path("/nowhere"), lambda: None)
 
 
 def test_fit_target_without_a_board_has_no_memory() -> None:
@@ -338,7 +345,7 @@ def test_fit_json_has_the_keys_that_scripts_rely_on() -> None:
     assert code == 0
     assert [key for key in KEYS if key not in data] == []
     assert (data["model"], data["fits"], data["context"]) == ("meta-llama/Llama-2-7b-chat-hf", False, 4096)
-    assert data["advice"][0] == "--runtime mlc"
+    assert data["advice"][0] == "--runtime lmdeploy"
     parts = ("weights_bytes", "kv_bytes", "activation_bytes", "runtime_bytes", "baseline_bytes")
     assert sum(data[part] for part in parts) == pytest.approx(data["total_bytes"], abs=8)
 
@@ -350,7 +357,7 @@ def test_fit_text_is_a_verdict_a_breakdown_and_options_to_type() -> None:
     lines = out.splitlines()
     assert lines[0] == (
         "does not fit: Llama-2-7b-chat-hf with mlc q4f16_1, 4096 tokens on orin-nano-8gb: 7.8 GiB of 7.0 GiB, "
-        "about 21 tokens/s"
+        "about 16 tokens/s"
     )
     assert [line.split()[0] for line in lines[2:7]] == ["weights", "KV", "buffers", "runtime", "system"]
     start = lines.index("what fits:")
