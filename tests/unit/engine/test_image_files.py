@@ -61,7 +61,7 @@ def test_image_files_of_an_image_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "no-image").touch()
     with pytest.raises(NotReadyError, match="`i:1` cannot be read") as caught:
         list(image_files.read(engine(tmp_path, {}), "i:1", lambda _: True))
-    assert caught.value.details == ["No such image"]
+    assert list(caught.value.details) == ["No such image"]
 
 
 @pytest.mark.parametrize("cut", [100, 600])
