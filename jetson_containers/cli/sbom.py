@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.core import files
+from jetson_containers.core import errors, files
 from jetson_containers.core.errors import NothingMatchedError, UsageError
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ def sbom(app: App, *, image: str, output: Path | None) -> None:
     was built of. Nothing of the image is started. Needs `pip install -r requirements-sbom.txt`.
     """
     from jetson_containers.engine import image_files
-    from jetson_containers.export.sbom import sbom as written
+    from jetson_containers.export.sbom import bill_of_materials
     from jetson_containers.images import installed
 
     found = _local(app, image)
     contents = installed.contents_of(image_files.read(app.engine, image, installed.wanted))
-    _write(app, written(image, found, contents), output)
+    _write(app, bill_of_materials(image, found, contents), output)
     app.console.info(f"{len(contents.packages)} installed packages")
 
 
@@ -42,7 +42,7 @@ def sbom(app: App, *, image: str, output: Path | None) -> None:
 @_OUTPUT
 def provenance(app: App, *, image: str, output: Path | None) -> None:
     """Write how an image of ours was made: an in-toto statement with SLSA's provenance v1, as JSON, unsigned."""
-    from jetson_containers.export.provenance import provenance as statement
+    from jetson_containers.export.provenance import statement
     from jetson_containers.images import labels
 
     found = _local(app, image)
@@ -56,7 +56,7 @@ def provenance(app: App, *, image: str, output: Path | None) -> None:
 def _local(app: App, name: str) -> LocalImage:
     found = app.engine.image(name)
     if found is None:
-        raise NothingMatchedError(f"no image `{name}` is here", hint=f"docker pull {name}")
+        raise NothingMatchedError(f"no image `{name}` is here", hint=errors.command("docker", "pull", name))
     return found
 
 

@@ -15,7 +15,7 @@ PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:jetson-containers:build:1"
 
 
-def provenance(reference: str, image: LocalImage) -> dict[str, Any]:
+def statement(reference: str, image: LocalImage) -> dict[str, Any]:
     """The statement for an image of ours, from the labels that its build wrote.
 
     The subject's digest is the image's ID (of its configuration), or for an image that came from a registry or was

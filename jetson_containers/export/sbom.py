@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from cyclonedx.model.component import Component
 
     from jetson_containers.engine.interface import LocalImage
-    from jetson_containers.images.installed import Contents, Installed
+    from jetson_containers.images.installed import Installed, InstalledContents
 
 _SPACE = uuid.UUID("5b0f7a40-6d55-5a1d-9f0a-9f3a3a1c7d11")  # of our serial numbers: the same image has the same one
 
 
-def sbom(reference: str, image: LocalImage, contents: Contents) -> str:
+def bill_of_materials(reference: str, image: LocalImage, contents: InstalledContents) -> str:
     """The document as JSON: the image, what its files say is installed, and the recipes its labels name.
 
     The same image gives the same bytes. Raises NotReadyError without the library.
@@ -48,7 +48,7 @@ def sbom(reference: str, image: LocalImage, contents: Contents) -> str:
     return text
 
 
-def _component(one: Installed, contents: Contents) -> Component:
+def _component(one: Installed, contents: InstalledContents) -> Component:
     from cyclonedx.model import Property
     from cyclonedx.model.component import Component, ComponentType
     from packageurl import PackageURL

@@ -34,7 +34,7 @@ class Installed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contents:
+class InstalledContents:
     """All of an image. `distro` and `release` are ID and VERSION_ID of its os-release, "" where it has none."""
 
     packages: tuple[Installed, ...]
@@ -47,7 +47,7 @@ def wanted(path: str) -> bool:
     return path in _SYSTEM or any(pattern.fullmatch(path) for pattern in (_DPKG, _PYTHON, _NODE))
 
 
-def contents_of(files: Iterable[tuple[str, bytes]]) -> Contents:
+def contents_of(files: Iterable[tuple[str, bytes]]) -> InstalledContents:
     """Read all such files. What has no name or version in the form of its kind is left out."""
     found: dict[tuple[str, str, str], Installed] = {}
     system: dict[str, str] = {}
@@ -57,7 +57,7 @@ def contents_of(files: Iterable[tuple[str, bytes]]) -> Contents:
         for one in _read(path, content):
             if _WORD.fullmatch(one.name) and _WORD.fullmatch(one.version):
                 found.setdefault((one.kind, one.name, one.version), one)
-    return Contents(
+    return InstalledContents(
         packages=tuple(sorted(found.values())), distro=system.get("ID", ""), release=system.get("VERSION_ID", "")
     )
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from jetson_containers.engine.interface import LocalImage
-from jetson_containers.export.provenance import provenance
-from jetson_containers.export.sbom import sbom
-from jetson_containers.images.installed import Contents, Installed
+from jetson_containers.export.provenance import statement
+from jetson_containers.export.sbom import bill_of_materials
+from jetson_containers.images.installed import Installed, InstalledContents
 
 IMAGE = LocalImage(
     id="sha256:" + "a" * 64,
@@ -29,7 +29,7 @@ IMAGE = LocalImage(
     created="2026-01-02T03:04:05.123456789Z",
     size=1,
 )
-CONTENTS = Contents(
+CONTENTS = InstalledContents(
     packages=(
         Installed(kind="deb", name="libc6", version="2.35-0ubuntu3", arch="arm64", place="var/lib/dpkg/status"),
         Installed(kind="npm", name="@a/b", version="1.0.0", place="node_modules/@a/b/package.json"),
@@ -43,7 +43,7 @@ CONTENTS = Contents(
 def test_sbom_names_packages_as_other_tools_look_for_them() -> None:
     """Each package has the URL by which vulnerability scanners find it, and the file that says it is installed."""
     pytest.importorskip("cyclonedx")
-    found = json.loads(sbom("robot:1", IMAGE, CONTENTS))
+    found = json.loads(bill_of_materials("robot:1", IMAGE, CONTENTS))
     assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
     assert (found["metadata"]["component"]["type"], found["metadata"]["component"]["version"]) == (
         "container",
@@ -63,15 +63,15 @@ def test_sbom_names_packages_as_other_tools_look_for_them() -> None:
 def test_sbom_of_the_same_image_has_the_same_bytes() -> None:
     """Nothing in it depends on when or where it is made; another image has another serial number."""
     pytest.importorskip("cyclonedx")
-    one = sbom("robot:1", IMAGE, CONTENTS)
-    assert one == sbom("robot:1", IMAGE, CONTENTS)
-    other = json.loads(sbom("robot:1", replace(IMAGE, id="sha256:" + "e" * 64), CONTENTS))
+    one = bill_of_materials("robot:1", IMAGE, CONTENTS)
+    assert one == bill_of_materials("robot:1", IMAGE, CONTENTS)
+    other = json.loads(bill_of_materials("robot:1", replace(IMAGE, id="sha256:" + "e" * 64), CONTENTS))
     assert other["serialNumber"] != json.loads(one)["serialNumber"]
 
 
 def test_provenance_is_a_statement_of_in_toto_about_this_image() -> None:
     """Subject, plan, request, base and commit stand where verifiers of SLSA look for them."""
-    made = provenance("robot:1", IMAGE)
+    made = statement("robot:1", IMAGE)
     assert (made["_type"], made["predicateType"]) == (
         "https://in-toto.io/Statement/v1",
         "https://slsa.dev/provenance/v1",
@@ -90,4 +90,4 @@ def test_provenance_is_a_statement_of_in_toto_about_this_image() -> None:
 def test_provenance_of_a_pushed_image_has_the_digest_that_registries_know() -> None:
     """A registry knows an image by its manifest, not by the ID of the local store."""
     pushed = replace(IMAGE, digests=("registry.test/robot@sha256:" + "f" * 64,))
-    assert provenance("robot:1", pushed)["subject"][0]["digest"] == {"sha256": "f" * 64}
+    assert statement("robot:1", pushed)["subject"][0]["digest"] == {"sha256": "f" * 64}
