@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -217,8 +216,7 @@ def _build(
     settings: Settings,
 ) -> None:
     """Make the file system and import it. `docker import` of engine 20.10 calls every image amd64, a build does not."""
-    with tempfile.TemporaryDirectory(prefix="jetson-containers-base-", ignore_cleanup_errors=True) as folder:
-        work = Path(folder)
+    with files.temporary_folder("jetson-containers-base-", console.warning) as work:
         work.chmod(0o755)  # apt and the tool's own user namespace work as other users
         free = files.directory_space(work)
         if free is not None and free < MAKING_NEEDS:

@@ -26,6 +26,7 @@ SYSTEM_KEYRINGS = "/usr/share/keyrings"  # the keyring packages, which apt depen
 # The host's name and resolver settings, which the tool copies in for its own use.
 FORGET = 'rm -f "$1/etc/hostname" "$1/etc/resolv.conf" "$1/etc/machine-id"; : >"$1/etc/machine-id"'
 
+_OWN_MOUNTS = ("unshare", "--mount")
 _SUITES = r"(?:-updates|-security|/updates)?"
 _OFFICIAL_KEY = re.compile(r"(?:^|/)(?:debian|ubuntu)-archive[\w-]*\.(?:gpg|asc|pgp)$")
 
@@ -138,9 +139,13 @@ def find_tool(env: Mapping[str, str]) -> str | None:
     return next((found for tool in TOOLS if (found := shutil.which(tool, path=path))), None)
 
 
-def mmdebstrap_argv(tool: str, rootfs: Rootfs, sources: Path, target: Path) -> list[str]:
-    """The argv that writes the tar file `target`, as any user whom the kernel lets have a user namespace."""
-    argv = [tool, "--variant=apt", "--format=tar", f"--architectures={rootfs.arch}"]
+def mmdebstrap_argv(tool: str, rootfs: Rootfs, sources: Path, target: Path, *, root: bool) -> list[str]:
+    """The argv that writes the tar file `target`, as any user whom the kernel lets have a user namespace.
+
+    For root it has a mount namespace as well: killed, it would leave the machine's own /dev/shm and /sys mounted below
+    its temporary directory, where whoever removes the directory empties them.
+    """
+    argv = [*(_OWN_MOUNTS if root else ()), tool, "--variant=apt", "--format=tar", f"--architectures={rootfs.arch}"]
     argv += ["--skip=check/qemu"] if rootfs.foreign else []  # its check needs one more package; we looked already
     argv += [f"--include={','.join(rootfs.include)}"] if rootfs.include else []
     for keyring in _own_keyrings(rootfs):
@@ -152,7 +157,7 @@ def mmdebstrap_argv(tool: str, rootfs: Rootfs, sources: Path, target: Path) -> l
 def debootstrap_argv(tool: str, rootfs: Rootfs, directory: Path) -> list[str]:
     """The argv that fills `directory`; root only. What it mounts there stays in a namespace that ends with it."""
     main = next(source for source in rootfs.sources if source.suite == rootfs.suite)
-    argv = ["unshare", "--mount", tool, "--variant=minbase", f"--arch={rootfs.arch}"]
+    argv = [*_OWN_MOUNTS, tool, "--variant=minbase", f"--arch={rootfs.arch}"]
     argv += [f"--keyring={main.keyring}"] if main.keyring else []
     argv += [f"--include={','.join(rootfs.include)}"] if rootfs.include else []
     return [*argv, rootfs.suite, str(directory), main.uri]
@@ -176,7 +181,7 @@ def make(
     if Path(tool).name == "mmdebstrap":
         sources = work / "sources.list"
         sources.write_text(lines, encoding="utf-8")
-        run(mmdebstrap_argv(tool, rootfs, sources, target))
+        run(mmdebstrap_argv(tool, rootfs, sources, target, root=os.geteuid() == 0))
         sources.unlink()
         return target
     directory = work / "rootfs"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
-    from jetson_containers.launch import command
+    from jetson_containers.launch import command, podman
     from jetson_containers.launch.options import is_bare, parse
     from jetson_containers.llm.run_hints import with_hints
 
@@ -36,25 +36,31 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         app.console.result(command.HELP)
         return 0
     image = request.image  # a line without an image is said before the engine is asked
-    if is_bare(image) and shutil.which(image) and app.engine.image(image) is None:
+    if not request.podman and is_bare(image) and shutil.which(image) and app.engine.image(image) is None:
         raise UsageError(
             f"`{image}` is a command, and no image of that name is here",
             hint="the image comes before the command; if `$(./autotag …)` found none, it is missing; "
             f"the image of that name is `{image}:latest`",
         )
+    if request.podman:
+        capabilities = podman.capabilities(Path("/"), os.environ, os.getuid())
+        if not request.dry_run:
+            podman.require_image(capabilities.client, image)
+    else:
+        capabilities = app.engine.run_capabilities
     if request.least:
         request = _with_user(request, request.data or app.settings.path("data"))
     planned = command.plan_run(
         request,
         app.platform,
-        app.engine.run_capabilities,
+        capabilities,
         app.settings,
         root=Path("/"),
         env=os.environ,
         stdin_tty=sys.stdin is not None and sys.stdin.isatty(),
         stdout_tty=sys.stdout is not None and sys.stdout.isatty(),
     )
-    if is_bare(image) and app.engine.image(image) is None:
+    if not request.podman and is_bare(image) and app.engine.image(image) is None:
         app.console.warning(
             f"no image `{image}` is here, so the engine asks its registry for one",
             "the image comes before the command; if `$(./autotag …)` found none, it is missing",

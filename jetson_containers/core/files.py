@@ -12,7 +12,9 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
@@ -22,12 +24,12 @@ from jetson_containers.core.errors import (
     NotReadyError,
     UsageError,
     chown_command,
+    command,
 )
 from jetson_containers.core.text import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -229,6 +231,38 @@ def move_into(made: Path, output: Path, names: Sequence[str]) -> None:
         target = output / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (made / name).replace(target)
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """The places below a folder where something else is mounted, the deepest first; none where Linux does not say."""
+    try:
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return []
+    fields = (line.split(" ") for line in text.splitlines())
+    points = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), row[4]) for row in fields if len(row) > 4)
+    inside = folder.resolve()
+    return sorted((Path(point) for point in points if inside in Path(point).parents), reverse=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str, warn: Callable[[str, str], None]) -> Iterator[Path]:
+    """A folder that is removed at the end; it stays, with a warning, while something is mounted below it.
+
+    Removing it would empty what is mounted there, such as the machine's own /dev/shm.
+    """
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield folder
+    finally:
+        if found := mounts_below(folder):
+            hint = command("sudo", "umount", *map(str, found)) + ", then " + command("sudo", "rm", "-r", str(folder))
+            warn(f"{folder} stays: something is mounted below it", hint)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove(path: Path) -> None:

@@ -39,6 +39,8 @@ class RunCapabilities:
     sudo: bool  # whether `sudo` must stand before docker
     runtimes: tuple[str, ...]  # of `docker info`
     cdi_devices: tuple[str, ...]  # "nvidia.com/gpu=all" …, empty without CDI
+    podman: bool = False  # whether the client is Podman, without root where that runs without
+    rootless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

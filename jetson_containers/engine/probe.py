@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core import json_text, yaml_text
+from jetson_containers.core import json_text
 from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
+from jetson_containers.engine import cdi
 from jetson_containers.engine.emulation import emulated_platforms
 from jetson_containers.engine.interface import Builder, Capabilities, RunCapabilities
 from jetson_containers.platforms.platform import MACHINES
@@ -196,7 +197,8 @@ def examine(path: str, host: ProbedHost) -> Client | NotReadyError:
     versions = _json(answer.out)
     if _is_podman(path, answer, host):
         return EngineMissingError(
-            f"`{path}` is Podman, which is not supported: builds and GPU access rely on Docker", hint=_INSTALL
+            f"`{path}` is Podman, which cannot build here: builds rely on Docker",
+            hint=f"{_INSTALL}; `./run.sh --podman IMAGE` starts an image with Podman",
         )
     server = versions.get("Server")
     endpoint, context = _endpoint(path, host)
@@ -312,22 +314,7 @@ def _cdi_devices(info: Mapping[str, Any], root: Path | None) -> tuple[str, ...]:
     listed = [str(entry.get("ID", "")) for entry in info.get("DiscoveredDevices") or () if entry.get("Source") == "cdi"]
     if listed or root is None:
         return tuple(sorted(listed))
-    devices: set[str] = set()
-    for directory in info.get("CDISpecDirs") or ():
-        for path in sorted((root / str(directory).lstrip("/")).glob("*")):
-            if path.suffix in {".json", ".yaml", ".yml"}:
-                devices.update(_devices_of(path))
-    return tuple(sorted(devices))
-
-
-def _devices_of(path: Path) -> set[str]:
-    try:
-        spec = yaml_text.parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()  # the engine ignores a specification it cannot read, and so do we
-    devices = spec.get("devices") if isinstance(spec, dict) else None
-    found = [device for device in devices if isinstance(device, dict)] if isinstance(devices, list) else []
-    return {f"{spec.get('kind')}={device['name']}" for device in found if "name" in device}
+    return cdi.devices_of([str(directory) for directory in info.get("CDISpecDirs") or ()], root)
 
 
 def _endpoint(path: str, host: ProbedHost) -> tuple[str, str]:
@@ -410,7 +397,8 @@ def _no_client(host: ProbedHost) -> NotReadyError:
         podman = Path(entry or ".") / "podman"
         if _is_program(podman):
             return EngineMissingError(
-                f"no `docker` on PATH; `{podman}` is there, but Podman is not supported", hint=_INSTALL
+                f"no `docker` on PATH; `{podman}` is there, but Podman cannot build here",
+                hint=f"{_INSTALL}; `./run.sh --podman IMAGE` starts an image with Podman",
             )
     return EngineMissingError("no container engine: there is no `docker` on PATH", hint=_INSTALL)
 

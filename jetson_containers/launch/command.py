@@ -25,6 +25,7 @@ from jetson_containers.launch.least import least_part, user_part
 from jetson_containers.launch.official import official_part
 from jetson_containers.launch.options import OWN, hide_secrets
 from jetson_containers.launch.parts import LaunchHost, LaunchPart, Mount, Notice, NoticeSeverity
+from jetson_containers.launch.podman import podman_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -51,6 +52,7 @@ Options (before IMAGE):
   --least          take away what the image may not need: capabilities, the host's network, devices, tokens
   --camera         check that a camera is there, and pass media devices too
   --docker-socket  let the container drive this host's container engine
+  --podman         start it with Podman instead of Docker; the GPU by CDI
   --verbose        say each host path that is mounted and how the GPU is reached
 
 Defaults, unless you give your own: --rm --network host --shm-size=8g --name jetson_container_..., -it on a terminal.
@@ -168,6 +170,7 @@ def _device_parts(host: LaunchHost, line: RunLine, request: RunRequest) -> tuple
         devices.device_part(host, request),
         devices.group_part(host, request),
         devices.optional_permissions_part(host),
+        podman_part(host, line),
     )
 
 

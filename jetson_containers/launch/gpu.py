@@ -22,6 +22,8 @@ _KIND = "nvidia.com/gpu"
 _HOOK = "nvidia-container-runtime-hook"
 _DAEMON_PATH = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 _REGISTER = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
+_PODMAN_MISSING = "the container gets no GPU: Podman reaches it by CDI only, and there is no CDI specification"
+_PODMAN_CDI = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml; `--no-gpu` if none is wanted"
 _INSTALL = "sudo apt-get install nvidia-container-toolkit (on JetPack 4: nvidia-container-runtime)"
 
 
@@ -54,6 +56,8 @@ def gpu_part(host: LaunchHost, line: RunLine, *, no_gpu: bool) -> tuple[Gpu, Lau
         # The runtime looks at this variable of the container; only NVIDIA's own base images set it.
         options = ("--runtime", "nvidia", *_env(line, "NVIDIA_VISIBLE_DEVICES", "all"))
         return Gpu.RUNTIME, _with_gpu(host, line, options, "by the nvidia runtime")
+    if host.capabilities.podman:
+        return Gpu.NONE, LaunchPart(notices=(Notice(text=_PODMAN_MISSING, hint=_PODMAN_CDI),))
     if not _is_csv(host) and _has_hook(host):
         return Gpu.GPUS, _with_gpu(host, line, ("--gpus", "all"), "by --gpus all")
     return Gpu.NONE, LaunchPart(notices=(_missing(host),))
@@ -64,7 +68,7 @@ def ulimit_part(host: LaunchHost, line: RunLine, gpu: Gpu) -> LaunchPart:
 
     Not without a GPU: an engine that may not raise limits (rootless, nested) would refuse to start for nothing.
     """
-    if host.platform.arch is Arch.TEGRA or gpu is Gpu.NONE:
+    if host.platform.arch is Arch.TEGRA or gpu is Gpu.NONE or host.capabilities.rootless:
         return LaunchPart()
     given = {value.partition("=")[0] for value in line.values("ulimit")}
     limits = {"memlock": "-1", "stack": "67108864"}

@@ -22,6 +22,7 @@ OWN = {
     "least": False,
     "camera": False,
     "docker-socket": False,
+    "podman": False,
     "data": True,
     "csi2webcam": False,
     "csi-capture-res": True,
@@ -54,6 +55,7 @@ class RunRequest:
     least: bool = False
     camera: bool = False
     docker_socket: bool = False
+    podman: bool = False
     data: Path | None = None
     webcam: Webcam | None = None
     user: str = ""  # who runs it with `--least`, UID:GID; "": the image's own user
@@ -104,6 +106,7 @@ def parse(args: Sequence[str]) -> RunRequest:
         least=mine.is_on("least"),
         camera=mine.is_on("camera"),
         docker_socket=mine.is_on("docker-socket"),
+        podman=mine.is_on("podman"),
         data=Path(data).expanduser() if data else None,
         webcam=_webcam(mine),
         globals=_globals(mine),

@@ -419,10 +419,12 @@ MAIN = RootfsSource(uri="http://m/debian", suite="bookworm", components=("main",
 ROOTFS = Rootfs(distro="debian", version="12", suite="bookworm", arch="amd64", sources=(MAIN,))
 
 
-def test_mmdebstrap_argv_of_a_native_rootfs(tmp_path: Path) -> None:
-    """The command line of mmdebstrap."""
-    argv = rootfs.mmdebstrap_argv("mmdebstrap", ROOTFS, tmp_path / "s", tmp_path / "t.tar")
+@pytest.mark.parametrize("root", [True, False])
+def test_mmdebstrap_argv_of_a_native_rootfs(tmp_path: Path, *, root: bool) -> None:
+    """The command line of mmdebstrap, which as root mounts in a namespace of its own."""
+    argv = rootfs.mmdebstrap_argv("mmdebstrap", ROOTFS, tmp_path / "s", tmp_path / "t.tar", root=root)
     assert argv == [
+        *(("unshare", "--mount") if root else ()),
         *("mmdebstrap", "--variant=apt", "--format=tar", "--architectures=amd64"),
         *(f"--customize-hook={rootfs.FORGET}", "bookworm", str(tmp_path / "t.tar"), str(tmp_path / "s")),
     ]
@@ -437,7 +439,7 @@ def test_mmdebstrap_argv_of_a_foreign_rootfs_over_https_with_an_own_keyring(tmp_
         options=(("signed-by", "/etc/apt/keyrings/debian-archive.gpg"),),
     )
     abroad = replace(ROOTFS, arch="arm64", sources=(own,), foreign=True)
-    argv = rootfs.mmdebstrap_argv("mmdebstrap", abroad, tmp_path / "s", tmp_path / "t.tar")
+    argv = rootfs.mmdebstrap_argv("mmdebstrap", abroad, tmp_path / "s", tmp_path / "t.tar", root=False)
     assert argv[3:7] == [
         *("--architectures=arm64", "--skip=check/qemu", "--include=ca-certificates"),
         '--setup-hook=mkdir -p "$1"/etc/apt/keyrings && cp /etc/apt/keyrings/debian-archive.gpg "$1"/etc/apt/keyrings/',

@@ -44,6 +44,7 @@ READS = {
 DRY = ("build", "run", "setup", "prune", "llm chat", "llm serve", "llm bench", "llm quantize", "llm rm")
 # What has no dry run: its options are checked, and the test named runs it.
 PARSED = {
+    "--podman": "tests/real/test_podman.py",
     "--undo": "tests/real/test_setup.py",
     "--upstream": "tests/unit/cli/test_upstream.py, because upstream's tree has to be fetched",
     "--mirrors /": "tests/real/test_mirrors.py",
@@ -61,6 +62,7 @@ PARSED = {
 # Other programs, which only a machine with what the block needs can run.
 ELSEWHERE = {
     "git": "the clone of this repository", "cd": "into that clone", "curl": "a server of `llm serve`",
+    "podman": "tests/real/test_podman.py",
     "openssl": "certificates: tests/real/test_farm.py", ".venv/bin/pip": "the extra `[farm]`",
     "./quickstart.sh": "tests/unit/scripts", "./install.sh": "tests/unit/scripts", "./test.sh": "tests/unit/scripts",
 }  # fmt: skip

@@ -8,15 +8,12 @@ import json
 import os
 import stat
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from jetson_containers.core import files
 from jetson_containers.core.errors import DiskSpaceError, InterruptedByUserError, NotReadyError, UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_open_lock_opens_the_lock_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,3 +185,39 @@ def test_free_space_of_a_place_that_does_not_exist_yet(tmp_path: Path) -> None:
     """Free space of a place that does not exist yet."""
     assert files.free_space(tmp_path / "none" / "below") > 0
     assert files.directory_space("") is None
+
+
+def test_temporary_folder_is_removed_with_what_is_in_it() -> None:
+    """A temporary folder is removed at the end, also after an error."""
+    said: list[str] = []
+
+    def leave() -> None:
+        with files.temporary_folder("jc-t-", lambda *words: said.extend(words)) as folder:
+            made.append(folder)
+            (folder / "deep").mkdir()
+            (folder / "deep/file").write_text("x")
+            raise ValueError("broken")
+
+    made: list[Path] = []
+    with pytest.raises(ValueError, match="broken"):
+        leave()
+    assert (made[0].exists(), said) == (False, [])
+
+
+def test_temporary_folder_stays_while_something_is_mounted_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is mounted below a temporary folder is not emptied; the warning says how to remove both."""
+    said: list[str] = []
+    with files.temporary_folder("jc-t-", lambda *words: said.extend(words)) as made:
+        (made / "dev shm").mkdir()
+        (made / "dev shm/file").write_text("another's")
+        lines = (
+            f"36 35 98:0 / {made}/dev\\040shm rw - tmpfs none rw\n37 35 98:0 / {made}-other rw - tmpfs none rw\nodd\n"
+        )
+        real = Path.read_text
+        monkeypatch.setattr(
+            Path, "read_text", lambda path, **more: lines if path.name == "mountinfo" else real(path, **more)
+        )
+    assert (made / "dev shm/file").read_text() == "another's"
+    assert f"umount '{made}/dev shm'" in said[1]
+    monkeypatch.undo()
+    files.remove(made)

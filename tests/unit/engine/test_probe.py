@@ -180,20 +180,20 @@ def test_probe_without_a_client_is_an_error(tmp_path: Path) -> None:
 
 
 def test_probe_names_podman_alone_as_unsupported(tmp_path: Path) -> None:
-    """Podman alone is named as unsupported."""
+    """Podman alone is named as what cannot build."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/podman").write_text("")
     (tmp_path / "bin/podman").chmod(0o755)
     host = replace(Machine(tmp_path, {}).host(), env={"PATH": str(tmp_path / "bin")})
-    with pytest.raises(EngineMissingError, match="Podman is not supported"):
+    with pytest.raises(EngineMissingError, match="Podman cannot build here"):
         probe.probe("auto", host)
 
 
 def test_probe_names_podman_under_the_name_of_docker_as_unsupported(tmp_path: Path) -> None:
-    """Podman under docker's name is named as unsupported."""
+    """Podman under the name of docker is named as what cannot build."""
     machine = Machine(tmp_path, {"a": ("4.3.1", False)}, state="down")
     machine.podman.add("a")
-    with pytest.raises(EngineMissingError, match="is Podman, which is not supported"):
+    with pytest.raises(EngineMissingError, match="is Podman, which cannot build here"):
         probe.probe("auto", machine.host())
 
 
