@@ -35,7 +35,7 @@ SECRET = ("--api-key", "--api-keys", "--api-key-file", "--hf-token", "-hft")
 # Spellings of the same option: with one given, ours of another spelling would be the second.
 SAME = ({"-ngl", "--gpu-layers", "--n-gpu-layers"}, {"--mmap", "--no-mmap", "--load-mode"})
 _SHORTEST = 5  # characters of a cut option (`--por`) that counts as the whole one, as argparse takes it
-_NUMBER = re.compile(r"-\d")
+_NUMBER = re.compile(r"-[0-9]")
 
 
 @dataclass(frozen=True, kw_only=True)

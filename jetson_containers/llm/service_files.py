@@ -10,6 +10,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.text import is_number
 from jetson_containers.launch.parts import Mount
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def _kube(options: _Options, planned: Launch, key_env: str, key_name: str) -> st
         container["resources"] = {"limits": {_CDI: 1}}
     user, _, group = options.user.partition(":")
     ids = {"runAsUser": user, "runAsGroup": group}
-    if chosen := {key: int(value) for key, value in ids.items() if value.isascii() and value.isdigit()}:
+    if chosen := {key: int(value) for key, value in ids.items() if is_number(value)}:
         container["securityContext"] = chosen
     places = [{"name": volume, "hostPath": {"path": mount.source}} for volume, mount in volumes]
     pod: dict[str, Any] = {

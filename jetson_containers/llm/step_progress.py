@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 INTERVAL = 10.0  # seconds between two lines where no terminal is
 _PER_SECOND = 4  # times that a terminal's line is drawn
 # tqdm's bars, llama-quantize's tensors ("[  12/ 291]"), and shares as converters print them.
-_SHARE = re.compile(r"(?<![\d.])(\d{1,3})(?:\.\d+)?\s?%(?:\||\s|$)")
-_PART = re.compile(r"\[\s*(\d{1,9})\s*/\s*(\d{1,9})\s*\]")
+_SHARE = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)?\s?%(?:\||\s|$)")
+_PART = re.compile(r"\[\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*\]")
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]")
 _LONGEST = 400  # characters of a line that are looked at
 

@@ -61,7 +61,7 @@ class Family:
 
 
 def families(trees: Sequence[Path], targets: Sequence[str] = SUPPORTED_TARGETS) -> list[Family]:
-    """Read the trees for all platforms. Raises the first RecipeError: a catalogue with holes would be wrong."""
+    """Read the trees for all platforms. Raises the first RecipeError: a catalog with holes would be wrong."""
     catalogs = load(trees, targets)
     for catalog in catalogs.values():
         if catalog.broken:

@@ -1,4 +1,4 @@
-"""The catalogue as a folder of pages: an index with search and filters, a page per family, and the fit of models.
+"""The catalog as a folder of pages: an index with search and filters, a page per family, and the fit of models.
 
 Every page works from a file, and without scripts but for filters and the chart. Registries are not asked: their tags
 are those of the lists that are kept or shipped, with the date of the list.
@@ -38,7 +38,7 @@ LONGEST_ABOUT = 110  # letters in the index
 
 @dataclass(frozen=True, kw_only=True)
 class SiteTarget:
-    """A platform of the catalogue; `boards` are ids of those that run it."""
+    """A platform of the catalog; `boards` are ids of those that run it."""
 
     name: str
     title: str

@@ -16,6 +16,7 @@ JUDGES = {
     "jetson_containers/core/text.py",
     "jetson_containers/hub/transfer/errors.py",
     "jetson_containers/container_scripts/openai_server.py",
+    "jetson_containers/container_scripts/with_page.py",
 }
 
 

@@ -16,6 +16,10 @@ nvcc --version | tail -n 2
 version=$(basename "$(readlink -f /usr/local/cuda)")
 [[ $(nvcc --version) == *"release ${version#cuda-},"* ]]
 
+for program in cuobjdump nvdisasm; do # recipes check with them what they have compiled
+    command -v "$program" > /dev/null || { echo "no $program on PATH: $PATH" >&2; exit 1; }
+done
+
 if ! command -v g++ > /dev/null; then
     echo "no host compiler in this image: compiling a kernel is left out"
     exit 0

@@ -103,3 +103,10 @@ def test_cudastack_stands_for_the_libraries_of_cuda(target: str, request_: str, 
     packages = solve(found, [request_]).packages
     assert [item.family for item in packages if item.family in {"cuda", "cudnn", "tensorrt"}] == members
     assert packages[-1].family == "cudastack"
+
+
+@pytest.mark.parametrize("lock", sorted(ROOT_DIR.glob("packages/cuda/cuda/wheels-*.lock")), ids=lambda path: path.stem)
+def test_toolkits_from_wheels_have_the_programs_that_recipes_call(lock: Path) -> None:
+    """A toolkit from wheels brings nvcc, and cuobjdump and nvdisasm, with which recipes check what they compiled."""
+    names = set(re.findall(r"^([a-z0-9-]+)==", lock.read_text(), re.MULTILINE))
+    assert names >= {"nvidia-cuda-nvcc", "nvidia-cuda-cuobjdump", "nvidia-cuda-nvdisasm"}
