@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.hubserver import File, HubServer, Seen
 
@@ -38,6 +38,9 @@ class ModelServer(HubServer):
         self.manifests: dict[tuple[str, str], bytes] = {}
         self.blobs: dict[str, bytes] = {}
         self.token_wanted = False
+        self.scope: dict[str, dict[str, bytes]] = {}  # ModelScope: ORG/NAME → its files
+        self.commit = "c0ffee" + "1" * 34  # of all of them; its answers say the first eight digits
+        self.broken: dict[str, object] = {}  # keys of ModelScope's rows that are another value
         self.elsewhere = True  # whether blobs are at another host
 
     # what it holds
@@ -94,11 +97,40 @@ class ModelServer(HubServer):
         elif path.startswith("/storage/"):
             digest = path.removeprefix("/storage/")
             self._contents(request, File(self.blobs[digest], lfs=True), digest, "", fault)
+        elif path.startswith("/api/v1/models/"):
+            self._modelscope(request, path.removeprefix("/api/v1/models/"), fault)
         elif self.token_wanted and headers.get("authorization") != f"Bearer {TOKEN}":
             challenge = f'Bearer realm="{self.url}/token",service="models",scope="repository:any:pull"'
             self._send(request, 401, b"{}", {"WWW-Authenticate": challenge})
         else:
             self._registry(request, path, fault)
+
+    def _modelscope(self, request: Any, path: str, fault: Any) -> None:
+        asked = {key: values[0] for key, values in parse_qs(urlsplit(request.path).query).items()}
+        name, _, action = path.partition("/repo")
+        files = self.scope.get(name)
+        if files is None:
+            self._send(request, 404, b'{"Code": 10010205001, "Message": "record not found", "Success": false}', {})
+        elif action == "/files":
+            known = asked["Revision"] in {"master", self.commit}
+            self._json(request, self._scope_list(files if known else None))
+        elif asked.get("FilePath") in files:
+            digest = self.add_blob(files[asked["FilePath"]])
+            self._send(request, 302, b"", {"Location": f"{self.storage}/storage/{digest}?auth_key=secret"})
+        else:
+            self._send(request, 404, b"{}", {})
+
+    def _scope_list(self, files: Mapping[str, bytes] | None) -> dict[str, Any]:
+        """As ModelScope answers, folders included; an unknown revision has no files, and is no error."""
+        rows = []
+        for name, data in (files or {}).items():
+            row = {"Path": name, "Name": name.rpartition("/")[2], "Type": "blob", "Size": len(data), "IsLFS": False}
+            rows.append({**row, "Sha256": hashlib.sha256(data).hexdigest(), "Revision": self.commit, **self.broken})
+        folders = {name.rpartition("/")[0] for name in files or {} if "/" in name}
+        rows += [{"Path": folder, "Name": folder, "Type": "tree", "Size": 0, "Sha256": ""} for folder in folders]
+        latest = {"Id": "", "ShortId": self.commit[:8]} if files else None
+        found = {"Files": rows if files else None, "IsVisual": 0, "LatestCommitter": latest}
+        return {"Code": 200, "Data": found, "Message": "success", "Success": True}
 
     def _registry(self, request: Any, path: str, fault: Any) -> None:
         before, _, last = path.rpartition("/")

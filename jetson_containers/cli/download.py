@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -55,7 +56,8 @@ def download(app: App, *, given: DownloadArguments) -> int:
     Needs no engine and no image. What was interrupted goes on where it stopped; every file's checksum is compared. The
     token comes from HF_TOKEN, HUGGINGFACE_TOKEN, a token file, or `hf auth login`.
 
-    ollama://NAME:TAG is a model of Ollama's registry, and so is NAME:TAG; it goes to data/models/ollama.
+    ollama://NAME:TAG is a model of Ollama's registry, and so is NAME:TAG; oci://HOST/REPOSITORY:TAG is an artifact with
+    GGUF files, ms://ORG/NAME a repository of ModelScope. Each goes to a folder of its source beside huggingface.
 
     Example: jetson-containers download Qwen/Qwen2.5-0.5B-Instruct --exclude '*.bin,onnx/'
     """
@@ -90,9 +92,9 @@ def _results(app: App, names: tuple[str, ...], options: dict[str, Any]) -> Itera
     """What comes of each name, in the order asked; several of the hub in a row are planned together."""
     from jetson_containers.hub.downloads import download
     from jetson_containers.sources.downloads import download_model
-    from jetson_containers.sources.names import SourceReference, elsewhere
+    from jetson_containers.sources.names import SourceReference, elsewhere, of_hub
 
-    found = [name if Path(name).exists() else elsewhere(name) or name for name in names]
+    found = [name if os.path.exists(name) else elsewhere(name) or of_hub(name) for name in names]  # noqa: PTH110
     others = [name for name in found if isinstance(name, SourceReference)]
     if others and options["kind"] != "model":
         raise UsageError(f"`{others[0]}` is a model", hint="leave out --type")
@@ -131,6 +133,14 @@ def _in_image(app: App, given: DownloadArguments) -> int:
     for option, value in lacking.items():
         if value:
             raise UsageError(f"{option} and --image cannot be combined", hint="leave out --image to run it on the host")
+    from jetson_containers.sources.names import elsewhere
+
+    others = [name for name in given.repositories if elsewhere(name)]
+    if others:
+        raise UsageError(
+            f"the downloader of an image does not know the source of `{others[0]}`",
+            hint="leave out --image to run it on the host",
+        )
     if app.console.as_json:
         raise UsageError("--json and --image cannot be combined", hint="leave out --image to run it on the host")
     words = ["--type", given.kind]

@@ -102,7 +102,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--from", "start", default="", metavar="STEP", help="Repeat this step and all steps after it."),
         click.option("--until", default="", metavar="STEP", help="Stop after this step."),
         click.option("--anyway", is_flag=True, help="Continue although it is not expected to fit."),
-        click.option("--dry-run", is_flag=True, help="Print the exact commands without running them."),
+        click.option("--dry-run", is_flag=True, help="Print the commands as they can be pasted; run nothing."),
     )  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -365,12 +365,13 @@ for each in (fit, measured, suggest, quantize, compile_, chat, serve, bench, ps,
 
 def _prepare(app: App, request: LlmRequest, *, dry_run: bool, compiled: bool) -> int:
     from jetson_containers.llm.decide import Goal
-    from jetson_containers.llm.prepare import plan, prepare, show
+    from jetson_containers.llm.prepare import plan, prepare
+    from jetson_containers.llm.shown_commands import show_prepared
 
     goal = Goal.COMPILED if compiled else Goal.QUANTIZED
     context = context_of(app)
     if dry_run:
-        show(plan(request, context, goal), (), app.console)
+        show_prepared(plan(request, context, goal), context)
         return 0
     prepared = prepare(request, context, goal)
     if app.console.as_json:

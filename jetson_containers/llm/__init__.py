@@ -6,5 +6,5 @@ steps out (`pipeline`) in `containers`; `chat`, `serve` and `bench` start the se
 (`client`).
 
 Public modules: `bench`, `chat`, `context`, `conversation`, `decide`, `download_in_image`, `fit`, `image_answers`,
-`in_use`, `models`, `prepare`, `request`, `run_hints`, `serve`, `servers`, `stored`.
+`in_use`, `models`, `prepare`, `request`, `run_hints`, `serve`, `servers`, `shown_commands`, `stored`.
 """

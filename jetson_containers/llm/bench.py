@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core import json_text
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import StepError, UsageError
-from jetson_containers.llm import fit_check, power, prepare
+from jetson_containers.llm import fit_check, power, prepare, shown_commands
 from jetson_containers.llm.fit.measured import NAME, Measurement, Measurements
-from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
@@ -136,9 +135,7 @@ def bench(
     if options.save and not dry_run:
         append_csv(options.save, ())
     if dry_run:
-        decision = prepare.plan(request, context)
-        service = decision.service(ServeOptions(port=8080, threads=request.threads))
-        prepare.show(decision, service.argv, context.console)
+        shown_commands.show_session(prepare.plan(request, context), context)
         return None
     prepared = prepare.prepare(request, context)
     decision = prepared.decision

@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import InterruptedByUserError, JetsonError, UsageError
-from jetson_containers.llm import prepare
+from jetson_containers.llm import prepare, shown_commands
 from jetson_containers.llm.conversation import Conversation, speeds
 from jetson_containers.llm.line_input import LineInput
-from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.session import open_session
 
 if TYPE_CHECKING:
@@ -57,9 +56,7 @@ def chat(request: LlmRequest, options: ChatOptions, context: LlmContext, *, dry_
     question is being answered is what it is everywhere: KeyboardInterrupt.
     """
     if dry_run:
-        decision = prepare.plan(request, context)
-        service = decision.service(ServeOptions(port=8080, threads=request.threads))
-        prepare.show(decision, service.argv, context.console)
+        shown_commands.show_session(prepare.plan(request, context), context)
         return None
     decision = prepare.decided(request, context)  # first: the error of a wrong name counts, not that of a prompt
     options = replace(options, prompt=asked(options.prompt, context.console))

@@ -84,7 +84,7 @@ class Containers:
     """Makes docker commands for one platform, and runs them.
 
     `image_for` finds the image with certain packages; `threads` is how many CPU threads a step may use, 0 for its own
-    choice (a server gets its number on its command line).
+    choice (a server gets its number on its command line). In a dry run nothing is made on the disk.
     """
 
     platform: Platform
@@ -94,6 +94,7 @@ class Containers:
     image: str
     image_for: Callable[[tuple[str, ...]], str]
     threads: int = 0
+    dry_run: bool = False
 
     def plan(
         self,
@@ -134,7 +135,7 @@ class Containers:
         )
         for notice in planned.notices:
             self.console.detail(notice.text)
-        if planned.data is not None:
+        if planned.data is not None and not self.dry_run:
             for folder in ("", *planned.folders):
                 make_data_directory(planned.data / folder)
             if least:
@@ -143,15 +144,8 @@ class Containers:
 
     def run(self, step: CommandStep, argv: Sequence[str], *, show: bool) -> tuple[int, str]:
         """Run a step to its end; see `steps.StepRunner`."""
-        image = self.image_for(step.packages) if step.packages else self.image
-        options: list[str] = []
-        if step.network:
-            options += [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
-        else:
-            options += ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
-        options += [word for name, value in self.variables(step).items() for word in ("--env", f"{name}={value}")]
         env = without_tokens(os.environ)
-        planned = self.plan(image, options, argv, env=env, name=self.name_of(step))
+        planned = self.planned_step(step, argv)
         self.remove(planned)
         redact = Redactor(self.settings.env, os.environ)
         lines: list[str] = []
@@ -169,6 +163,17 @@ class Containers:
                 end(process, lambda: self.remove(planned))  # the container would continue without docker's client
                 raise
         return process.returncode, "".join(lines)
+
+    def planned_step(self, step: CommandStep, argv: Sequence[str]) -> Launch:
+        """The docker command of a step."""
+        image = self.image_for(step.packages) if step.packages else self.image
+        options: list[str] = []
+        if step.network:
+            options += [word for name in HUB_VARIABLES if os.environ.get(name) for word in ("--env", name)]
+        else:
+            options += ["--network", "none", "--env", "HF_HUB_OFFLINE=1"]
+        options += [word for name, value in self.variables(step).items() for word in ("--env", f"{name}={value}")]
+        return self.plan(image, options, argv, env=without_tokens(os.environ), name=self.name_of(step))
 
     def variables(self, step: CommandStep) -> dict[str, str]:
         """The step's own environment, with the number of threads where one was asked for."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.llm.context import LlmContext
-    from jetson_containers.llm.pipeline.types import Step, StepResult
+    from jetson_containers.llm.pipeline.types import StepResult
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Runtime
 
@@ -178,34 +177,6 @@ def pipeline_for(decision: Decision, containers: Containers, context: LlmContext
     return Pipeline(
         data=context.data, runner=containers, console=context.console, origin=decision.model.origin, facts=facts
     )
-
-
-def show(decision: Decision, command: Sequence[str], console: Console) -> None:
-    """Print the exact commands of a dry run, one a line, as they would run in the image."""
-    if console.as_json:
-        console.result_json(
-            {
-                "model": decision.model.asked,
-                "runtime": decision.runtime.name,
-                "quantization": decision.job.quantization,
-                "artefact": decision.artifact,
-                "steps": [
-                    {"name": step.name, "argv": final_argv(step), "output": step.output} for step in decision.steps
-                ],
-                "command": list(command),
-            }
-        )
-        return
-    for step in decision.steps:
-        console.result(shlex.join(final_argv(step)))
-    if command:
-        console.result(shlex.join(command))
-
-
-def final_argv(step: Step) -> list[str]:
-    """A step's command as it can be pasted: with its final place for the temporary one."""
-    place = step.output.removesuffix(f"/{step.result}") if step.result else step.output
-    return [word.replace("{output}", place) for word in step.argv]
 
 
 def _versions_of_tag(image: str) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import secrets
 import socket
 import subprocess
@@ -16,7 +15,7 @@ from jetson_containers.core import files
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError, command
 from jetson_containers.core.text import is_number
 from jetson_containers.hub.transfer.owner import owner_of
-from jetson_containers.llm import containers, prepare, servers, service_files, session
+from jetson_containers.llm import containers, prepare, servers, service_files, session, shown_commands
 from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.step_progress import StepProgress
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from jetson_containers.llm.servers import RunningServer
 
 DEFAULT_PORT = 8080
-_LONGEST_NAME = 60  # characters of a model's name in that of its container
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -72,12 +70,7 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
     """
     key = "" if wanted.generate else _key(wanted, context)  # a service file only names the variable
     if dry_run:
-        decision = prepare.plan(request, context)
-        port = wanted.port or DEFAULT_PORT
-        place = containers.listening(context.settings, wanted.address, port)
-        prepare.show(decision, _service(decision, wanted, port, place.host).argv, context.console)
-        if place.options != containers.ON_HOST:
-            context.console.info(f"in a network of its own, published at {wanted.address or '[::]'}:{port} only")
+        _show_dry(prepare.plan(request, context), wanted, context)
         return None
     if wanted.port and not wanted.generate:
         _refuse_taken_port(wanted, context)
@@ -91,6 +84,21 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
     containers.remove_orphans(containers.client_for(prepared.containers.engine))
     with reserved(wanted, context.data) as port:
         return _start(prepared, wanted, port, key, context)
+
+
+def _show_dry(decision: Decision, wanted: ServeRequest, context: LlmContext) -> None:
+    port = wanted.port or DEFAULT_PORT
+    place = containers.listening(context.settings, wanted.address, port)
+    server = shown_commands.DryServer(
+        service=_service(decision, wanted, port, place.host),
+        listening=place,
+        name=wanted.name or servers.name_of(decision.model.name, port),
+        detach=wanted.detach,
+        key_name=wanted.api_key_env,
+    )
+    shown_commands.show_served(decision, context, server)
+    if place.options != containers.ON_HOST:
+        context.console.info(f"in a network of its own, published at {wanted.address or '[::]'}:{port} only")
 
 
 def _serving(decision: Decision, context: LlmContext) -> RunningServer | None:
@@ -201,18 +209,12 @@ def _planned(
     )
     return prepared.containers.server(
         service,
-        name=wanted.name or name_of(prepared.decision.model.name, port),
+        name=wanted.name or servers.name_of(prepared.decision.model.name, port),
         detach=wanted.detach or bool(wanted.generate),
         api_key=key,
         facts=facts.label,
         listening=listening,
     )
-
-
-def name_of(model: str, port: int) -> str:
-    """The container that serves a model on a port; docker takes letters, digits and `_.-`."""
-    plain = re.sub(r"[^a-z0-9_.-]+", "-", model.lower()).strip("-.")[:_LONGEST_NAME]
-    return f"jetson-llm-{plain}-{port}" if plain else f"jetson-llm-{port}"
 
 
 def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, context: LlmContext) -> None:

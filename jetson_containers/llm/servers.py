@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -26,6 +27,7 @@ _FIELDS = {
     "id": ".Id", "name": ".Name", "status": ".State.Status", "since": ".State.StartedAt", "labels": ".Config.Labels",
     "image": ".Config.Image",
 }  # fmt: skip
+_LONGEST_NAME = 60  # characters of a model's name in that of its container
 _PATIENCE = 20.0  # seconds for a run in another terminal to end its server
 
 
@@ -80,6 +82,12 @@ class RunningServer:
         """All of it on one level."""
         own = {name: value for name, value in asdict(self).items() if name not in {"facts", "owner"}}
         return {**own, **asdict(self.facts), "detached": self.detached}
+
+
+def name_of(model: str, port: int) -> str:
+    """The container that serves a model on a port; docker takes letters, digits and `_.-`."""
+    plain = re.sub(r"[^a-z0-9_.-]+", "-", model.lower()).strip("-.")[:_LONGEST_NAME]
+    return f"jetson-llm-{plain}-{port}" if plain else f"jetson-llm-{port}"
 
 
 def facts_of(decision: Decision, *, task: str, data: Path, url: str = "", health: str = "") -> ServerFacts:

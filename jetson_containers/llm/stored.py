@@ -59,7 +59,7 @@ def choose(stored: Sequence[Stored], wanted: str, *, runtime: str = "", quantiza
     narrowed = [
         one
         for one in exact or stored
-        if _is_named(one, wanted)
+        if (_is_named(one, wanted) or _is_named(one, whole))
         and (not runtime or one.runtime == runtime)
         and (not quantization or one.quantization.lower() == quantization.lower())
     ]

@@ -191,9 +191,10 @@ class Transport:
         return self._unreachable(found, urlsplit(url).netloc) if isinstance(found, _Retry) else found
 
     def _unreachable(self, failure: _Retry, host: str, more: str = "") -> UnreachableError:
+        page = "/v2/" if self._what == "registry" else "/"
         return UnreachableError(
             f"{self._what} {host}: {failure.cause}{more}",
-            hint=f"check the network and proxies with {command('curl', '-I', self.base_url(host) + '/v2/')}, "
+            hint=f"check the network and proxies with {command('curl', '-I', self.base_url(host) + page)}, "
             "or use what is known here with `--offline`",
         )
 

@@ -1,7 +1,8 @@
-"""Models from elsewhere than the Hugging Face hub: Ollama's registry.
+"""Models from elsewhere than the Hugging Face hub: Ollama's registry, other registries, ModelScope.
 
-`names` reads what a user types, `ollama` says what a model consists of and gives its bytes; `downloads` fills a cache
-below `data/models` with the hub's own transfer (resume, checksums, locks), `downloaded` lists and removes.
+`names` reads what a user types; `ollama`, `oci` and `modelscope` say what a model consists of and give its bytes;
+`downloads` fills a cache below `data/models` with the hub's own transfer (resume, checksums, locks), `downloaded`
+lists and removes.
 
 Public modules: `describe`, `downloaded`, `downloads`, `names`.
 """

@@ -12,7 +12,11 @@ from jetson_containers.hub.transfer.fetch import Downloader, DownloadOptions
 from jetson_containers.hub.transfer.progress import Reporter
 from jetson_containers.hub.transfer.types import DownloadResult
 from jetson_containers.registry.client import RegistryClient
+from jetson_containers.registry.http import Transport
 from jetson_containers.registry.types import UnreachableError
+from jetson_containers.sources import modelscope
+from jetson_containers.sources.names import MODELSCOPE, MODELSCOPE_HOST, OLLAMA
+from jetson_containers.sources.oci import ArtifactSource
 from jetson_containers.sources.ollama import OllamaSource
 
 if TYPE_CHECKING:
@@ -103,4 +107,10 @@ class SourceDownloader(Downloader):
 
 def _source(reference: SourceReference, settings: Settings, downloader: SourceDownloader) -> ModelSource:
     given = {"say": downloader.reporter.say, "patience": downloader.options.patience, "stop": downloader.stop}
-    return OllamaSource(RegistryClient.of(settings), reference.host, **given)
+    if reference.source == MODELSCOPE:
+        host = settings["mirrors"].get("registries", {}).get(MODELSCOPE_HOST) or settings.env.get("MODELSCOPE_DOMAIN")
+        token = settings.env.get(modelscope.TOKEN, "").strip()
+        transport = Transport.of(settings, modelscope.ModelScopeSource.title)
+        return modelscope.ModelScopeSource(transport, host or reference.host, token, **given)
+    kind = OllamaSource if reference.source == OLLAMA else ArtifactSource
+    return kind(RegistryClient.of(settings), reference.host, **given)

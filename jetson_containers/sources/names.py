@@ -1,9 +1,11 @@
-"""Names of models by their source: `ollama://NAME[:TAG]`, and Ollama's short form `NAME:TAG`.
+"""Names of models by their source, and Ollama's short form `NAME:TAG`.
 
     ollama://[[HOST/]NAMESPACE/]NAME[:TAG]    a model of Ollama's registry, or of another one that speaks its protocol
+    oci://[HOST/]REPOSITORY[:TAG]             an artifact with GGUF layers in a registry of containers
+    ms://ORGANIZATION/NAME[@REVISION][/FILE]  a repository of ModelScope; also the address of its page
 
-Source of the forms: Ollama's types/model/name.go. Every part becomes part of an address and of a path, so nothing goes
-further that is not exactly of its form.
+Sources of the forms: Ollama's types/model/name.go, the OCI distribution specification, ModelScope's pages. Every part
+becomes part of an address and of a path, so nothing goes further that is not exactly of its form.
 """
 
 from __future__ import annotations
@@ -14,31 +16,51 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.text import shown
+from jetson_containers.hub.transfer import reference
+from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.reference import Reference
+from jetson_containers.images.name import is_repository_path
+from jetson_containers.registry.types import DOCKER_HUB, split_host
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 OLLAMA = "ollama"
 OLLAMA_HOST = "registry.ollama.ai"
 LIBRARY = "library"
 LATEST = "latest"
-SOURCES = (OLLAMA,)  # and folders below `data/models`
+OCI = "oci"
+MODELSCOPE = "modelscope"
+MODELSCOPE_HOST = "modelscope.cn"
+SOURCES = (OLLAMA, OCI, MODELSCOPE)  # and folders below `data/models`
 LONGEST = 1024  # characters of a name
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.)){0,127}"
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?!\.)){0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
 _OLLAMA = re.compile(rf"(?:(?:(?P<host>{_HOST})/)?(?P<namespace>{_PART})/)?(?P<name>{_PART})(?::(?P<tag>{_PART}))?")
+_TAGGED = re.compile(rf"(?P<name>[^@]+?)(?::(?P<tag>{_PART}))?")
+_OF_HOST = re.compile(_HOST)
 _SHORT = re.compile(rf"{_PART}:{_PART}")
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z]{2,12})://")
 _SCHEMES = frozenset({"docker", "file", "ftp", "hf", "http", "https", "huggingface", "modelscope", "ms", "oci", OLLAMA})
-_FORMS: Mapping[str, str] = {OLLAMA: "ollama://NAME:TAG, as ollama://llama3.2:1b"}
+_FORMS: Mapping[str, str] = {
+    OLLAMA: "ollama://NAME:TAG, as ollama://llama3.2:1b",
+    OCI: "oci://HOST/REPOSITORY:TAG in lower case, as oci://docker.io/ai/smollm2:latest",
+    "ms": "ms://ORGANIZATION/NAME, as ms://Qwen/Qwen2.5-0.5B-Instruct",
+    MODELSCOPE: "ms://ORGANIZATION/NAME, as ms://Qwen/Qwen2.5-0.5B-Instruct",
+}
+# Other programs' ways to write names of the hub and of ModelScope, whose own names follow.
+_HUB = re.compile(r"(?:ollama://)?(?:https?://)?(?:www\.)?(?P<host>hf\.co|huggingface\.co)/", re.IGNORECASE)
+_PAGE = re.compile(
+    r"(?:ollama://|https?://(?=[^/]+/models/))?(?:www\.)?modelscope\.(?:cn|ai)/(?:models/)?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceReference(Reference):
     """One model of a source. `repo` is its whole name with the scheme, which `parse` reads; `revision` the tag.
 
-    `host` and `path` are those of the registry. `digest` (at least 40 of its digits) pins what the tag has to mean.
+    `host` and `path` are those of the registry; of ModelScope, `revision` and `file` are as the hub's. `digest` (at
+    least 40 of its digits) pins what the tag has to mean.
     """
 
     source: str = ""
@@ -47,18 +69,21 @@ class SourceReference(Reference):
     digest: str = ""
 
     def __str__(self) -> str:
+        if self.source == MODELSCOPE:
+            return super().__str__()
         return self.repo + (f"@{self.digest}" if self.digest else "")
 
     @property
     def folder(self) -> str:
         """The name of its directory below the source's folder: one for each tag, so that each is removed alone."""
-        parts = [self.host.replace(":", "~"), *self.path.split("/"), self.revision or LATEST]
-        return "+".join(parts)
+        tag = [] if self.source == MODELSCOPE else [(self.revision or LATEST).replace(":", "~")]
+        return "+".join([self.host.replace(":", "~"), *self.path.split("/"), *tag])
 
     @property
     def name(self) -> str:
         """What files of it are called: the last part and the tag."""
-        return f"{self.path.rpartition('/')[2]}-{self.revision}"
+        last, tag = self.path.rpartition("/")[2], self.revision or LATEST
+        return last if tag.startswith("sha256:") else f"{last}-{tag}"
 
 
 def parse(text: str) -> SourceReference | None:
@@ -69,18 +94,37 @@ def parse(text: str) -> SourceReference | None:
     >>> parse("ollama://llama3.2:1b").path
     'library/llama3.2'
     """
-    given = text.strip()
+    given = _PAGE.sub("ms://", text.strip(), count=1) if _PAGE.match(text.strip()) else text.strip()
     match = _SCHEME.match(given)
     scheme = match["scheme"].lower() if match else ""
-    if match is None or scheme not in _FORMS:
+    if match is None or scheme not in _FORMS or _HUB.match(given):
         return None
     if len(given) > LONGEST:
         raise UsageError(f"invalid model name `{given[:40]}…`: {len(given)} characters are too many")
-    rest, at, digest = given[match.end() :].rstrip("/").partition("@")
-    found = _ollama(rest)
-    if found is None or (at and not re.fullmatch(r"sha256:[0-9a-f]{40,64}", digest)):
+    found = _READERS[scheme](given[match.end() :].rstrip("/"))
+    if found is None:
         raise UsageError(f"invalid model name `{shown(given)}`", hint=f"write {_FORMS[scheme]}")
-    return SourceReference(**{**found.__dict__, "digest": digest})
+    return found
+
+
+def of_hub(text: str) -> str:
+    """A name of the hub as its own parser reads it: `ollama://hf.co/org/name` and `HF.co/org/name` too.
+
+    >>> of_hub("ollama://HF.co/org/name")
+    'hf.co/org/name'
+    """
+    match = _HUB.match(text)
+    return f"{match['host'].lower()}/{text[match.end() :]}" if match else text
+
+
+def has_tags(text: str) -> bool:
+    """Whether what follows a colon in this name is a tag of a registry, and no quantization.
+
+    >>> has_tags("ollama://mistral:Q4_0"), has_tags("ms://org/name-GGUF:Q4_0")
+    (True, False)
+    """
+    match = _SCHEME.match(text)
+    return match is not None and match["scheme"].lower() in {OLLAMA, OCI} and not _PAGE.match(text)
 
 
 def short_form(text: str) -> SourceReference | None:
@@ -101,14 +145,26 @@ def elsewhere(text: str) -> SourceReference | None:
 def of_folder(source: str, folder: str) -> SourceReference | None:
     """The reference whose directory is called so; None for a directory that is none of ours."""
     host, _, rest = folder.partition("+")
-    path, _, tag = rest.rpartition("+")
-    found = _ollama(f"{host.replace('~', ':')}/{path.replace('+', '/')}:{tag}")
-    return found if found is not None and found.source == source and found.folder == folder else None
+    if source == MODELSCOPE:
+        found = _modelscope(rest.replace("+", "/"))
+    else:
+        path, _, tag = rest.rpartition("+")
+        joint = "@" if tag.startswith("sha256~") else ":"
+        name = f"{host.replace('~', ':')}/{path.replace('+', '/')}{joint}{tag.replace('~', ':')}"
+        found = _READERS[source](name)
+    return found if found is not None and found.folder == folder else None
+
+
+def _digest_of(rest: str) -> tuple[str, str] | None:
+    """The name and the digest behind it, which may be missing; None for something else behind an `@`."""
+    name, at, digest = rest.partition("@")
+    return None if at and not re.fullmatch(r"sha256:[0-9a-f]{40,64}", digest) else (name, digest)
 
 
 def _ollama(rest: str) -> SourceReference | None:
-    match = _OLLAMA.fullmatch(rest)
-    if match is None:
+    parts = _digest_of(rest)
+    match = _OLLAMA.fullmatch(parts[0]) if parts else None
+    if match is None or parts is None:
         return None
     host = (match["host"] or OLLAMA_HOST).lower()
     namespace, name, tag = match["namespace"] or LIBRARY, match["name"], match["tag"] or LATEST
@@ -122,4 +178,58 @@ def _ollama(rest: str) -> SourceReference | None:
         source=OLLAMA,
         host=host,
         path=f"{namespace}/{name}",
+        digest=parts[1],
     )
+
+
+def _oci(rest: str) -> SourceReference | None:
+    parts = _digest_of(rest)
+    match = _TAGGED.fullmatch(parts[0]) if parts else None
+    if match is None or parts is None:
+        return None
+    host, path = split_host(match["name"])
+    path = f"{LIBRARY}/{path}" if host == DOCKER_HUB and "/" not in path else path
+    if not _OF_HOST.fullmatch(host) or not is_repository_path(path) or len(path) > 255:
+        return None
+    whole = len(parts[1]) == len("sha256:") + 64
+    tag = match["tag"] or (parts[1] if whole else LATEST)  # a digest alone is asked for as such
+    return SourceReference(
+        repo=f"{OCI}://{host.lower()}/{path}" + (f"@{tag}" if tag.startswith("sha256:") else f":{tag}"),
+        revision=tag,
+        source=OCI,
+        host=host.lower(),
+        path=path,
+        digest=parts[1] if match["tag"] or not whole else "",
+    )
+
+
+def _modelscope(rest: str) -> SourceReference | None:
+    """As names of the hub, whose form ModelScope took over: `tree/REV`, `file/view/REV/FILE` are of its pages."""
+    address = rest.partition("?")[0]
+    address = re.sub(r"/(?:files|summary)$|/file/view/(?=[^/]+/)|/resolve/(?=[^/]+/)", _to_revision, address)
+    try:
+        found = reference.parse(address)
+    except DownloadError:
+        return None
+    if "/" not in found.repo or any("+" in part for part in (found.repo, found.file or "")):
+        return None
+    return SourceReference(
+        repo=f"ms://{found.repo}",
+        revision=found.revision,
+        file=found.file,
+        source=MODELSCOPE,
+        host=MODELSCOPE_HOST,
+        path=found.repo,
+    )
+
+
+def _to_revision(match: re.Match[str]) -> str:
+    return "@" if match[0].endswith("/") else ""
+
+
+_READERS: Mapping[str, Callable[[str], SourceReference | None]] = {
+    OLLAMA: _ollama,
+    OCI: _oci,
+    "ms": _modelscope,
+    MODELSCOPE: _modelscope,
+}

@@ -35,7 +35,21 @@ def of_ollama(server: ModelServer) -> str:
     return f"ollama://{server.host}/library/big:1b"
 
 
-SOURCES: dict[str, Callable[[ModelServer], str]] = {"ollama": of_ollama}
+def of_registry(server: ModelServer) -> str:
+    server.add_manifest("ai/big", "1b", [server.layer("application/vnd.docker.ai.gguf.v3", WEIGHTS)])
+    return f"oci://{server.host}/ai/big:1b"
+
+
+def of_modelscope(server: ModelServer) -> str:
+    server.scope["org/big-GGUF"] = {"README.md": b"x", "big-Q4_K_M.gguf": WEIGHTS}
+    return "ms://org/big-GGUF"
+
+
+SOURCES: dict[str, Callable[[ModelServer], str]] = {
+    "ollama": of_ollama,
+    "oci": of_registry,
+    "modelscope": of_modelscope,
+}
 
 
 def start(data: Path, *argv: str) -> subprocess.Popen[str]:
@@ -66,9 +80,10 @@ def wait_for_half(process: subprocess.Popen[str], data: Path) -> Path:
 
 @pytest.mark.parametrize("source", sorted(SOURCES))
 def test_source_download_that_was_killed_goes_on_where_it_stopped(
-    server: ModelServer, tmp_path: Path, source: str
+    server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     """A killed download is listed, goes on where it stopped, and is whole only then."""
+    monkeypatch.setenv("MODELSCOPE_DOMAIN", server.host)
     name, data = SOURCES[source](server), tmp_path / "data"
     hanging = threading.Event()
     server.fail(f"/storage/{digest_of(WEIGHTS)}", hang=hanging, hang_at=HALF)

@@ -85,13 +85,13 @@ def find(
     short = short_form(model) if reference is None else None
     if short is not None:
         return replace(_of_source(model, short, data, hub, quantization), meant=meaning(model, short))
-    if isinstance(reference, SourceReference):
+    if isinstance(reference, SourceReference) and reference.source != names.MODELSCOPE:
         return _of_source(model, reference, data, hub, quantization)
     if reference is not None:
         try:
             return with_shape(_of_hub(model, reference, data, hub, quantization), data)
         except NotReadyError:
-            if known is None:
+            if known is None or isinstance(reference, SourceReference):
                 raise
             return _without_hub(model, reference, hub, known)
     raise _no_model(
@@ -165,7 +165,8 @@ def split_quantization(model: str, quantization: str = "") -> tuple[str, str]:
 
     Raises UsageError where another one is asked for besides.
     """
-    match = _QUANTIZED.fullmatch(model) if len(model) <= LONGEST_NAME else None
+    model = names.of_hub(model)
+    match = _QUANTIZED.fullmatch(model) if len(model) <= LONGEST_NAME and not names.has_tags(model) else None
     if match is None:
         return model, quantization
     named = match["quantization"]
@@ -179,6 +180,7 @@ def reference_of(model: str) -> Reference | None:
 
     With the scheme of another source it is a SourceReference. Raises UsageError for one that cannot be its name.
     """
+    model = names.of_hub(model)
     elsewhere = names.parse(model)
     if elsewhere is not None:
         return elsewhere
@@ -291,7 +293,7 @@ def _hub_identity(path: Path) -> str:
 
 
 def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantization: str) -> Model:
-    info = hub.describe(model)
+    info = hub.describe(str(asked) if isinstance(asked, SourceReference) else model)
     repository = info.id
     # A revision takes part only where it was asked for: a README that changed upstream must not cost 13 GB again.
     identity = f"hub:{repository}" + (f"@{info.commit}" if asked.revision else "")
@@ -318,7 +320,9 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     single = "" if shards else file
     reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{single}" if single else "")
     words = ("--include", ",".join(shards)) if shards else ()
-    path, place = snapshot(repository, info.commit, file), snapshot(repository, info.commit)
+    folder = getattr(info, "folder", "")
+    path, place = (snapshot(repository, info.commit, name, folder) for name in (file, ""))
+    program = ("jetson-containers", "download") if isinstance(asked, SourceReference) else ("huggingface-downloader",)
 
     def fetch() -> None:
         downloaded = hub.download(reference, ignore=ignore)
@@ -332,7 +336,7 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
         config=config,
         prepared="llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else "",
         first=DownloadStep(
-            argv=("huggingface-downloader", reference, *words),
+            argv=(*program, reference, *words),
             output=path,
             size=sum(entry.size for entry in wanted),
             is_done=lambda: is_cached(data / place.removeprefix("/data/"), wanted),

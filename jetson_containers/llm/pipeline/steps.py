@@ -280,6 +280,12 @@ def identity_of(place: Path) -> list[list[Any]]:
     return [[name, state.st_size, state.st_mtime_ns] for name, state in found]
 
 
+def final_argv(step: Step) -> list[str]:
+    """A step's command as it can be pasted: with its final place for the temporary one."""
+    place = step.output.removesuffix(f"/{step.result}") if step.result else step.output
+    return [word.replace("{output}", place) for word in step.argv]
+
+
 def part_of_text(step: CommandStep) -> str:
     """The temporary name of a step's output as containers see it."""
     return f"{step.output}.{step.name}.part" if step.merge else f"{step.output}.part"

@@ -13,12 +13,13 @@ import pytest
 
 from jetson_containers.cli import main
 from jetson_containers.cli.llm import llm
-from jetson_containers.core.errors import UsageError
+from jetson_containers.core.errors import EngineMissingError, UsageError
 from jetson_containers.llm import chat, prepare, session
 from jetson_containers.llm.client import Turn
 from jetson_containers.llm.conversation import ChatOptions
 from jetson_containers.llm.request import LlmRequest
 from jetson_containers.llm.runtimes.interface import Service
+from tests.fakes import FakeEngine
 from tests.unit.llm.fakes import Answers, Terminal, prepared
 
 if TYPE_CHECKING:
@@ -33,16 +34,19 @@ def output(context: LlmContext) -> str:
     return context.console.out.getvalue()
 
 
-def test_chat_dry_run_prints_the_commands_and_asks_nobody(context: LlmContext) -> None:
-    """A dry run prints the commands and asks nobody."""
-    assert (
-        chat.chat(LlmRequest(model="tiny", quantization="Q8_0"), ChatOptions(prompt="hi"), context, dry_run=True)
-        is None
-    )
-    assert [line.split()[0] for line in output(context).splitlines()] == [
-        "make-tiny-model", "convert_hf_to_gguf.py", "llama-quantize", "llama-server",
-    ]  # fmt: skip
-    assert "-c 512" in output(context)
+def test_chat_dry_run_prints_the_commands_and_reads_nothing(
+    context: LlmContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dry run prints the commands of all steps and of the server; no prompt is needed."""
+    monkeypatch.setattr("sys.stdin", None)
+    here = replace(context, engine=lambda: FakeEngine(missing=EngineMissingError("no container engine")))
+    assert chat.chat(LlmRequest(model="tiny", quantization="Q8_0"), ChatOptions(), here, dry_run=True) is None
+    lines = [line for line in output(context).splitlines() if line.startswith("docker run ")]
+    for line, program in zip(
+        lines, ("make-tiny-model", "convert_hf_to_gguf.py", "llama-quantize", "llama-server"), strict=True
+    ):
+        assert f'"$(jetson-containers autotag llama_cpp)" {program} ' in line
+    assert "-c 512" in lines[-1]
 
 
 def test_chat_takes_a_pipe_as_one_question(monkeypatch: pytest.MonkeyPatch, context: LlmContext) -> None:

@@ -198,5 +198,5 @@ def test_serve_refuses_what_the_server_that_runs_does_not_give(
 )
 def test_serve_names_containers_by_model_and_port(model: str, name: str) -> None:
     """The name of a container has the characters that docker takes."""
-    assert serve.name_of(model, 80) == name
-    assert len(serve.name_of("x" * 500, 65535)) < 100
+    assert servers.name_of(model, 80) == name
+    assert len(servers.name_of("x" * 500, 65535)) < 100

@@ -38,8 +38,74 @@ def test_names_of_ollama_are_read_with_their_defaults(text: str, repo: str, host
 
 
 @pytest.mark.parametrize(
+    ("text", "repo", "host", "path", "tag"),
+    [
+        ("oci://ghcr.io/org/llama:1b", "oci://ghcr.io/org/llama:1b", "ghcr.io", "org/llama", "1b"),
+        ("oci://ai/smollm2", "oci://docker.io/ai/smollm2:latest", "docker.io", "ai/smollm2", "latest"),
+        ("oci://smollm2:q8_0", "oci://docker.io/library/smollm2:q8_0", "docker.io", "library/smollm2", "q8_0"),
+        ("OCI://Reg.LAN:5000/a/b--c/d/", "oci://reg.lan:5000/a/b--c/d:latest", "reg.lan:5000", "a/b--c/d", "latest"),
+        (
+            f"oci://ghcr.io/a/b@sha256:{'ab' * 32}", f"oci://ghcr.io/a/b@sha256:{'ab' * 32}", "ghcr.io", "a/b",
+            f"sha256:{'ab' * 32}",
+        ),
+    ],
+)  # fmt: skip
+def test_names_of_registries_are_read_as_docker_does(text: str, repo: str, host: str, path: str, tag: str) -> None:
+    """A name without a host is of Docker Hub, one without a tag of `latest`."""
+    found = names.parse(text)
+    assert found is not None
+    assert (found.repo, found.host, found.path, found.revision) == (repo, host, path, tag)
+    assert names.parse(str(found)) == found
+    assert names.of_folder("oci", found.folder) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "revision", "file"),
+    [
+        ("ms://Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B", None, None),
+        ("modelscope://Qwen/Qwen3-0.6B@v1/", "Qwen/Qwen3-0.6B", "v1", None),
+        ("MS://org/x-GGUF/sub/x.gguf", "org/x-GGUF", None, "sub/x.gguf"),
+        ("https://modelscope.cn/models/org/name", "org/name", None, None),
+        ("https://www.modelscope.cn/models/org/name/files", "org/name", None, None),
+        ("https://modelscope.cn/models/org/name/summary?x=1", "org/name", None, None),
+        ("https://modelscope.cn/models/org/name/resolve/v2/a/b.gguf", "org/name", "v2", "a/b.gguf"),
+        ("https://modelscope.cn/models/org/name/file/view/master/b.gguf?status=2", "org/name", "master", "b.gguf"),
+        ("modelscope.cn/org/name", "org/name", None, None),
+        ("ollama://modelscope.cn/org/name", "org/name", None, None),
+    ],
+)
+def test_names_of_modelscope_are_read_in_all_their_forms(
+    text: str, path: str, revision: str | None, file: str | None
+) -> None:
+    """Scheme, page, download address and Ollama's way to write it mean the same repository."""
+    found = names.parse(text)
+    assert found is not None
+    assert (found.source, found.path, found.revision, found.file) == ("modelscope", path, revision, file)
+    assert found.repo == f"ms://{path}"
+    assert names.of_folder("modelscope", found.folder) == names.parse(found.repo)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ollama://hf.co/org/x-GGUF:Q4_K_M", "hf.co/org/x-GGUF:Q4_K_M"),
+        ("HF.co/org/x", "hf.co/org/x"),
+        ("HTTPS://Huggingface.co/org/x/tree/main", "huggingface.co/org/x/tree/main"),
+        ("org/x", "org/x"),
+        ("ollama://llama3.2", "ollama://llama3.2"),
+    ],
+)
+def test_names_of_the_hub_are_left_in_its_own_form(text: str, expected: str) -> None:
+    """What other programs write before a name of the hub is taken off."""
+    assert names.of_hub(text) == expected
+    assert text.startswith("ollama://ll") or names.parse(text) is None
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "oci://", "oci://Upper/Case:1", "oci://ghcr.io/../x", "oci://ghcr.io/a/b:../x", "oci://ghcr.io/a b", "oci://h:99999999/x/y",
+        "oci://ghcr.io/a/b@sha256:zz", "ms://", "ms://name", "ms://org/name/../../x", "ms://org/..", "ms://a+b/c", "ms://o/n/a+b",
         "ollama://", "ollama://../etc:1b", "ollama://a/../b", "ollama://a..b", "ollama://x:..", "ollama://x:", "ollama://:1b",
         "ollama://a/b/c/d", "ollama://host/ns/x y:1", "ollama://x:1b@sha256:12", "ollama://x?y=1:2", "ollama://x%2e%2e:1",
         "ollama://" + "x" * 200, "ollama://x:" + "1" * 2000, "ollama://bad_host.example:99/ns/x:1", "ollama://x\n:1",
@@ -84,14 +150,14 @@ def test_names_with_a_digest_are_pinned() -> None:
     assert (pinned.digest, pinned.folder) == ("sha256:" + "ab" * 32, "registry.ollama.ai+library+llama3.2+1b")
 
 
-@given(strategies.text(alphabet="abz.:/@-_~+% \n\\A0", max_size=40))
-def test_names_stay_inside_the_folder_of_their_source(rest: str) -> None:
+@given(strategies.sampled_from(["ollama", "oci", "ms"]), strategies.text(alphabet="abz.:/@-_~+% \n\\A0", max_size=40))
+def test_names_stay_inside_the_folder_of_their_source(scheme: str, rest: str) -> None:
     """Whatever a name holds, its directory is one part of a path."""
     try:
-        found = names.parse(f"ollama://{rest}")
+        found = names.parse(f"{scheme}://{rest}")
     except UsageError:
         return
     assert found is not None
     assert "/" not in found.folder
     assert not found.folder.startswith(".")
-    assert names.of_folder("ollama", found.folder) == names.parse(found.repo)
+    assert names.of_folder(found.source, found.folder) == names.parse(found.repo)
