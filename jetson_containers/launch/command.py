@@ -95,7 +95,6 @@ class Launch:
     cookie: CookieFile | None = None  # written before the start
     dry_run: bool = False
     webcams: Webcams | None = None  # made before the start, ended with the container
-    logs: Path | None = None  # where theirs go
 
     @property
     def shell(self) -> str:
@@ -118,9 +117,8 @@ def plan_run(
     """Make the command for a parsed line of our options, docker's options, IMAGE and COMMAND.
 
     `root` is where the host's files are looked up, `env` the caller's environment (default: this process's; `.env`
-    files of `settings` stand below it), `name` the container's name (default: a unique one). Raises
-    UsageError for a line without an image, NotReadyError when `--camera` or
-    `--docker-socket` ask for what is not there.
+    files of `settings` stand below it), `name` the container's name (default: a unique one). Raises UsageError for a
+    line without an image, NotReadyError when `--camera` and its kind ask for what is not there.
     """
     env = os.environ if env is None else env
     merged = {**settings.env, **env}
@@ -130,7 +128,7 @@ def plan_run(
     data = Path(os.path.abspath(request.data or settings.path("data")))  # noqa: PTH100 - Path.absolute keeps `..`
     cookie, x11 = display.x11_part(host, line, settings.path("cache").expanduser())
     gpu, gpu_options = gpu_part(host, line, no_gpu=request.no_gpu)
-    webcams = _webcams(host, line, request)
+    webcams = _webcams(host, line, request, settings.path("logs"))
     chosen_name = line.last("name") or name or unique_name()
     whole = _join(
         _terminal(line, stdin_tty=stdin_tty, stdout_tty=stdout_tty),
@@ -144,9 +142,8 @@ def plan_run(
         *(_least_parts(host, request, gpu) if request.least else (_tokens(line, merged), _hub(line, merged), x11)),
         LaunchPart(argv=webcams.options if webcams else ()),
         *_device_parts(host, line, request),
-        LaunchPart(
-            notices=(*_oddities(line, least=request.least), *_hidden_values(hidden), *_other_family(image, platform))
-        ),
+        LaunchPart(notices=(*_oddities(line, least=request.least), *_hidden_values(hidden))),
+        LaunchPart(notices=tuple(_other_family(image, platform))),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
@@ -165,11 +162,10 @@ def plan_run(
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
         webcams=webcams,
-        logs=settings.path("logs"),
     )
 
 
-def _webcams(host: LaunchHost, line: RunLine, request: RunRequest) -> Webcams | None:
+def _webcams(host: LaunchHost, line: RunLine, request: RunRequest, logs: Path) -> Webcams | None:
     """What `--csi2webcam` starts. Raises UsageError where nothing would end it, else as `plan_webcams`."""
     if request.webcam is None:
         return None
@@ -177,7 +173,7 @@ def _webcams(host: LaunchHost, line: RunLine, request: RunRequest) -> Webcams | 
         raise UsageError(
             "`--csi2webcam` ends with its container, which `--detach` does not wait for", hint="leave out `--detach`"
         )
-    return plan_webcams(host, request.webcam, root=os.geteuid() == 0)
+    return plan_webcams(host, request.webcam, root=os.geteuid() == 0, logs=logs)
 
 
 def _device_parts(host: LaunchHost, line: RunLine, request: RunRequest) -> tuple[LaunchPart, ...]:
@@ -231,7 +227,7 @@ def run(launch: Launch, console: Console, *, execute: Callable[[Launch], int] | 
         _write_cookie(launch.cookie, console)
     if launch.webcams is not None:
         start = functools.partial(execute or wait_for, launch)
-        return run_with(launch.webcams, start, launch.logs or Path("logs"), console)
+        return run_with(launch.webcams, start, console)
     return (execute or become)(launch)
 
 

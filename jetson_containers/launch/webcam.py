@@ -37,6 +37,7 @@ class Webcams:
     prepare: tuple[tuple[str, ...], ...]
     streams: tuple[tuple[str, ...], ...]
     devices: tuple[str, ...]
+    logs: Path  # folder of what the pipelines print
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -44,7 +45,7 @@ class Webcams:
         return tuple(word for device in self.devices for word in ("--device", device))
 
 
-def plan_webcams(host: LaunchHost, wanted: Webcam, *, root: bool) -> Webcams:
+def plan_webcams(host: LaunchHost, wanted: Webcam, *, root: bool, logs: Path) -> Webcams:
     """What turns the CSI cameras of a host into webcams; `root`: whether no sudo is needed.
 
     Raises NotReadyError where a part is missing: cameras, camera service, GStreamer, or the kernel module.
@@ -67,18 +68,17 @@ def plan_webcams(host: LaunchHost, wanted: Webcam, *, root: bool) -> Webcams:
         )
     devices = tuple(f"/dev/video{number}" for number in ours[: len(cameras)])
     streams = tuple(_pipeline(index, device, wanted) for index, device in enumerate(devices))
-    return Webcams(prepare=tuple(prepare), streams=streams, devices=devices)
+    return Webcams(prepare=tuple(prepare), streams=streams, devices=devices, logs=logs)
 
 
-def run_with(
-    webcams: Webcams, start: Callable[[], int], logs: Path, console: Console, *, settle: float = _SETTLE
-) -> int:
+def run_with(webcams: Webcams, start: Callable[[], int], console: Console, *, settle: float = _SETTLE) -> int:
     """Start the pipelines, then what `start` starts, whose exit code is returned; the pipelines end with it.
 
     Raises NotReadyError for a command that fails or a pipeline that ends at once.
     """
     for argv in webcams.prepare:
         _prepare(argv)
+    logs = webcams.logs
     logs.mkdir(parents=True, exist_ok=True)
     running: list[subprocess.Popen[bytes]] = []
     try:

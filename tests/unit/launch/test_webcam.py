@@ -111,8 +111,8 @@ def console() -> Console:
     return Console(out=io.StringIO(), err=io.StringIO(), env={})
 
 
-def started(script: str) -> Webcams:
-    return Webcams(prepare=(("true",),), streams=((sys.executable, "-c", script),), devices=("/dev/video9",))
+def started(script: str, logs: Path) -> Webcams:
+    return Webcams(logs=logs, prepare=(("true",),), streams=((sys.executable, "-c", script),), devices=("/dev/video9",))
 
 
 def test_webcams_end_with_the_container(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_webcams_end_with_the_container(tmp_path: Path) -> None:
         assert Path(f"/proc/{mark.read_text()}").exists()
         return 7
 
-    assert run_with(started(script), container, logs, console(), settle=0) == 7
+    assert run_with(started(script, logs), container, console(), settle=0) == 7
     assert not Path(f"/proc/{mark.read_text()}").exists()
     assert (logs / "gst-launch-process_0.txt").read_text().startswith("up")
 
@@ -135,15 +135,15 @@ def test_webcams_end_with_the_container(tmp_path: Path) -> None:
 def test_webcams_that_end_at_once_are_an_error(tmp_path: Path) -> None:
     """A pipeline that cannot run is said with its log, and no container is started."""
     with pytest.raises(NotReadyError, match="pipeline of CSI camera 0 ended") as error:
-        run_with(started("print('no')"), lambda: pytest.fail("was started"), tmp_path, console(), settle=60)
+        run_with(started("print('no')", tmp_path), lambda: pytest.fail("was started"), console(), settle=60)
     assert "gst-launch-process_0.txt" in (error.value.hint or "")
 
 
 def test_webcams_need_their_preparing_commands(tmp_path: Path) -> None:
     """A command that fails is named with its last lines."""
-    webcams = Webcams(prepare=(("sh", "-c", "echo no such module >&2; exit 1"),), streams=(), devices=())
+    webcams = Webcams(prepare=(("sh", "-c", "echo no such module >&2; exit 1"),), streams=(), devices=(), logs=tmp_path)
     with pytest.raises(NotReadyError, match="failed") as error:
-        run_with(webcams, lambda: pytest.fail("was started"), tmp_path, console(), settle=0)
+        run_with(webcams, lambda: pytest.fail("was started"), console(), settle=0)
     assert error.value.details == ("no such module",)
 
 
