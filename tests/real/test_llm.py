@@ -223,7 +223,7 @@ def test_servers_are_listed_found_again_and_stopped(image: str, data: Path) -> N
     (mine,) = [one for one in json.loads(run("llm", "ps", "--json", data=data).stdout) if one["data"] == str(data)]
     assert (mine["url"], mine["model"], mine["status"], mine["detached"]) == (url, "tiny-llama", "running", True)
     shown = run("llm", "logs", mine["name"], data=data)
-    assert "server is listening" in shown.stdout + shown.stderr
+    assert "listening on http:" in shown.stdout + shown.stderr
     assert run("llm", "stop", mine["name"], data=data).stdout.strip() == mine["name"]
     assert mine["name"] not in run("llm", "ps", "--json", data=data).stdout
 
