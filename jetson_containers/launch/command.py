@@ -142,8 +142,7 @@ def plan_run(
         *(_least_parts(host, request, gpu) if request.least else (_tokens(line, merged), _hub(line, merged), x11)),
         LaunchPart(argv=webcams.options if webcams else ()),
         *_device_parts(host, line, request),
-        LaunchPart(notices=(*_oddities(line, least=request.least), *_hidden_values(hidden))),
-        LaunchPart(notices=tuple(_other_family(image, platform))),
+        LaunchPart(notices=_notices(line, request, hidden, platform)),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
@@ -163,6 +162,12 @@ def plan_run(
         dry_run=request.dry_run,
         webcams=webcams,
     )
+
+
+def _notices(line: RunLine, request: RunRequest, hidden: Iterable[str], platform: Platform) -> tuple[Notice, ...]:
+    """What is to be said of the line itself."""
+    odd = _oddities(line, least=request.least)
+    return (*odd, *_hidden_values(hidden), *_other_family(request.image, platform))
 
 
 def _webcams(host: LaunchHost, line: RunLine, request: RunRequest, logs: Path) -> Webcams | None:
