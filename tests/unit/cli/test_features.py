@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -78,3 +79,15 @@ def test_features_commands_run(row: Row, shell: dict[str, str], tmp_path: Path) 
             line = Line(page="docs/features.md", needs=frozenset({"engine"}), text=plain)
             if line.program in LAUNCHERS:
                 check_options(line)
+
+
+def test_dev_container_has_the_checkout_where_the_engine_finds_it() -> None:
+    """The workspace has the path of the host, and the Dockerfile that is named is there."""
+    folder = ROOT_DIR / ".devcontainer"
+    made = json.loads((folder / "devcontainer.json").read_text(encoding="utf-8"))
+    assert (folder / made["build"]["dockerfile"]).is_file()
+    assert "target=${localWorkspaceFolder}" in made["workspaceMount"]
+    assert made["workspaceFolder"] == "${localWorkspaceFolder}"
+    assert made["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"].startswith(
+        made["containerEnv"]["JETSON_CONTAINERS_VENV"]
+    )
