@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 INTERVAL_MS = 500
 _INPUT = ("VDD_IN", "POM_5V_IN", "VIN")
 _WITHIN = ("VDDQ_VDD2_1V8AO", "NC")
-_RAIL = re.compile(r"\b((?:VDDQ?|VIN|POM)(?:_\w+)?|GPU|CPU|SOC|CV|VDDRQ|SYS5V) ([0-9]{1,7})(?:mW)?/[0-9]{1,7}(?:mW)?(?=\s|$)")
+_RAIL = re.compile(
+    r"\b((?:VDDQ?|VIN|POM)(?:_\w+)?|GPU|CPU|SOC|CV|VDDRQ|SYS5V) ([0-9]{1,7})(?:mW)?/[0-9]{1,7}(?:mW)?(?=\s|$)"
+)
 _LARGEST = 100_000.0  # watts; what is above is not a reading
 _TEGRASTATS = ("tegrastats", "--interval", str(INTERVAL_MS))
 _NVIDIA_SMI = (
