@@ -273,17 +273,10 @@ def _kube(options: _Options, planned: Launch, key_env: str, key_name: str) -> st
         container["env"].append({"name": key_env, "valueFrom": {"secretKeyRef": secret}})
     if options.uses_gpu:
         container["resources"] = {"limits": {_CDI: 1}}
-<<<<<<< HEAD
-    user, _, group = options.user.partition(":")
-    ids = {"runAsUser": user, "runAsGroup": group}
-    if chosen := {key: int(value) for key, value in ids.items() if is_number(value)}:
-        container["securityContext"] = chosen
-=======
     if security := _pod_security(options):
         container["securityContext"] = security
     if ports := [_pod_port(port) for port in options.ports]:
         container["ports"] = ports
->>>>>>> main
     places = [{"name": volume, "hostPath": {"path": mount.source}} for volume, mount in volumes]
     pod: dict[str, Any] = {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
@@ -311,7 +304,7 @@ def _pod_security(options: _Options) -> dict[str, Any]:
     """What the container may not do, and as whom it runs."""
     user, _, group = options.user.partition(":")
     ids = {"runAsUser": user, "runAsGroup": group}
-    chosen: dict[str, Any] = {key: int(value) for key, value in ids.items() if value.isascii() and value.isdigit()}
+    chosen: dict[str, Any] = {key: int(value) for key, value in ids.items() if is_number(value)}
     if options.dropped:
         chosen["capabilities"] = {"drop": [name.upper() for name in options.dropped]}
     if "no-new-privileges" in options.security:
