@@ -50,7 +50,7 @@ COLUMNS = {
 }
 NEEDED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size", "ffn_width")
 # Architectures whose feed-forward block is four times as wide as the model where nothing is stated.
-FOUR_TIMES = frozenset({"falcon", "bloom", "gpt2", "gptj", "gpt_bigcode", "mpt"})
+FOUR_TIMES = frozenset({"falcon", "bloom", "gpt2", "gptj", "gpt_bigcode", "mpt", "opt"})
 # In which a model of facts/models.yaml must agree to be the same shape.
 ALIKE = ("num_hidden_layers", "hidden_size", "num_attention_heads")
 # Keys that decide the size of an architecture and are no columns of the list.
@@ -71,6 +71,7 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
 # Architectures around a language model: an encoder of pictures or sound is counted as well.
 ENCODED = frozenset(
     {
+        "hunyuan_vl", "paddleocr_vl", "glm_ocr", "dots_ocr",
         "llava", "llava_next", "llava_onevision", "minicpmv", "kimi_vl", "phi3_v", "phi4mm", "interns1", "exaone4_5",
         "internvl", "internvl_chat", "idefics3", "smolvlm", "lfm2_vl", "mistral3", "glm4v", "glm4v_moe", "qwen2_vl",
         "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "gemma3n", "gemma4",

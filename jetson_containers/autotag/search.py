@@ -14,6 +14,7 @@ from jetson_containers.autotag.ranking import ImageChoice, decide, merge
 from jetson_containers.autotag.sources import LocalSource, RegistrySource
 from jetson_containers.autotag.types import ImageCandidate, ImageSource, SourceKind, Wanted
 from jetson_containers.core.console import human_bytes
+from jetson_containers.core.copies import many_objects
 from jetson_containers.core.errors import (
     EnginePermissionError,
     JetsonError,
@@ -203,9 +204,10 @@ class ImageSearch:
         return merge(self._request, self._host, [self._choices[kind] for kind in self._places])
 
     def _ask(self, kind: SourceKind) -> ImageChoice:
-        found = self._places[kind].find(self._wanted, self._host)
         chosen = self._chosen
-        return decide(self._request, self._wanted, self._host, found, chosen.contents, native=chosen.native)
+        with many_objects():
+            found = self._places[kind].find(self._wanted, self._host)
+            return decide(self._request, self._wanted, self._host, found, chosen.contents, native=chosen.native)
 
     def _widen(self) -> bool:
         if self._chosen.aliases is None or not all(choice.is_empty for choice in self._choices.values()):

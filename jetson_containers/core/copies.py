@@ -1,8 +1,13 @@
-"""Copies of frozen dataclasses in loops over a hundred thousand of them."""
+"""Loops over a hundred thousand frozen dataclasses: copies of them, and no search for garbage among them."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import contextlib
+import gc
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 T = TypeVar("T")
 
@@ -13,5 +18,23 @@ def copy_with(item: T, **changes: Any) -> T:
     Only for classes without `__post_init__`, cached properties and slots, and with names that are fields.
     """
     made: T = object.__new__(type(item))
-    vars(made).update(vars(item), **changes)
+    fields = made.__dict__
+    fields.update(item.__dict__)
+    fields.update(changes)
     return made
+
+
+@contextlib.contextmanager
+def many_objects() -> Iterator[None]:
+    """What is made inside is not searched for garbage, neither then nor later: that took a quarter of such loops.
+
+    For objects without cycles, which their counts of references free as ever.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.freeze()
+            gc.enable()

@@ -7,5 +7,6 @@ reports `bake_progress` reads.
 by command, `sdk` through the Docker SDK where streams or events are needed. `interface` is what the rest of the program
 sees, `bridge` where it cannot give networks. Nothing is probed or imported before it is used.
 
-Public modules: `archive`, `argv`, `bake`, `bridge`, `cdi`, `context`, `docker`, `emulation`, `interface`, `pull`.
+Public modules: `archive`, `argv`, `bake`, `bridge`, `cdi`, `context`, `docker`, `emulation`, `image_files`,
+`interface`, `pull`.
 """

@@ -2,7 +2,8 @@
 
 `jobs` cuts the merged graph into runs of stages that one machine builds, with levels and edges; `github`, `gitlab` and
 `bake` write these down for CI services and for buildx. `drawing` makes a graph of a plan for Graphviz, Mermaid or a
-browser.
+browser; `sbom` and `provenance` describe an image for tools that judge where software comes from.
 
-Public modules: `bake`, `drawing`, `github`, `gitlab`, `jobs`.
+Public modules: `bake`, `drawing`, `github`, `gitlab`, `jobs`, `provenance`,
+`sbom`.
 """

@@ -205,7 +205,7 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
         other=other,
         towers=towers,
         drafts=_drafts(keys, shape, blocks, vocab),
-        unread=(*_unread(keys), *unmeasured),
+        unread=(*_unread(keys), *unmeasured, *(key for key in _SPEAKERS if config.get(key))),
     )  # fmt: skip
 
 
@@ -377,6 +377,10 @@ def _roles(block: Block) -> set[str]:
     return {matrix.role for matrix in block.matrices}
 
 
+_DEPTHS = ("depth", "num_hidden_layers", "num_layers", "n_layers", "layers", "encoder_layers")
+_TOWER_WIDTHS = ("embed_dim", "hidden_size", "width", "d_model", "dim")
+
+
 def _towers(config: Mapping[str, Any], hidden: int) -> tuple[int, tuple[str, ...]]:
     """Weights of encoders for pictures and sound, by the shape of a plain transformer, and those without a shape."""
     total, unknown = 0, []
@@ -384,8 +388,7 @@ def _towers(config: Mapping[str, Any], hidden: int) -> tuple[int, tuple[str, ...
         if size := _of_other_kinds(tower):
             total += size
             continue
-        layers = tower.number("depth", "num_hidden_layers", "num_layers", "n_layers", "layers", "encoder_layers")
-        width = tower.number("embed_dim", "hidden_size", "width", "d_model", "dim")
+        layers, width = tower.number(*_DEPTHS), tower.number(*_TOWER_WIDTHS)
         if not layers or not width or layers > _MOST_LAYERS:
             unknown.append(key)
             continue
@@ -465,19 +468,26 @@ def _mergers(tower: Keys, around: Mapping[str, Any], width: int, hidden: int) ->
     return merged * between + between * hidden
 
 
+_ENCODERS = frozenset(
+    {"vision_config", "audio_config", "visual_config", "vit_config", "vision_tower_cfg", "vision_encoder"}
+)
+_ENCODER = re.compile(r"^(?!.*(talker|draft|quant|rope))(.*(vision|visual|vit_|image|audio|speech|encoder|qformer))")
+# Parts that speak: most runtimes leave them out, their files hold them.
+_SPEAKERS = ("talker_config", "token2wav_config", "code2wav_config", "vocoder_config")
+
+
+def _has_layers(part: Mapping[str, Any]) -> bool:
+    """Whether a part of another name has the shape of a transformer."""
+    tower = Keys(values=part)
+    return bool(tower.number(*_DEPTHS) and tower.number(*_TOWER_WIDTHS))
+
+
 def _encoders(config: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[tuple[str, Keys, Mapping[str, Any]]]:
     """The encoders, each with the configuration around it."""
     for key, value in config.items():
         if not isinstance(value, dict):
             continue
-        if key in {
-            "vision_config",
-            "audio_config",
-            "visual_config",
-            "vit_config",
-            "vision_tower_cfg",
-            "vision_encoder",
-        }:
+        if key in _ENCODERS or (_ENCODER.search(key) and _has_layers(value)):
             outer, kind = str(config.get("model_type") or ""), str(value.get("model_type") or "")
             if kind in {"", outer}:  # older ones give an encoder the type of the whole
                 kind = assumed.part(outer, key)

@@ -59,7 +59,7 @@ def test_config_ignores_a_window_that_is_not_used() -> None:
     [
         ({"quant_method": "gptq", "bits": 4, "group_size": 128}, ("gptq", 4, 128)),
         ({"quant_method": "awq", "w_bit": 4, "q_group_size": 128}, ("awq", 4, 128)),
-        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, ("bitsandbytes", 4, 0)),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, ("bitsandbytes", 4, 64)),
         ({"quant_method": "fp8"}, ("fp8", 8, 0)),
         (
             {

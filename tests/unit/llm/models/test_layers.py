@@ -11,7 +11,7 @@ from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.fit import constants, memory
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import board_named
-from jetson_containers.llm.fit.predict import FitVerdict, predict
+from jetson_containers.llm.fit.predict import FitVerdict, predict, size_notes
 from jetson_containers.llm.fit.weights import active_weights, linear_weights, parameters, stored_bytes, weights
 from jetson_containers.llm.models.config import from_hf
 from tests.paths import UNIT_DIR
@@ -364,3 +364,36 @@ def test_layers_have_what_is_stated_of_each() -> None:
         assert linear_weights(plain) - linear_weights(read) == 2 * 2 * 1024 * 512  # one key head less in two layers
         assert [block.cache for block in read.blocks] == [2 * 2 * 256, 2 * 512]
     assert [block.cache for block in plain.blocks] == [2 * 2 * 256, 2 * 2 * 512]
+
+
+SMALL = {
+    "model_type": "llama", "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 4,
+    "num_attention_heads": 8, "num_key_value_heads": 2, "vocab_size": 32000, "tie_word_embeddings": True,
+}  # fmt: skip
+EAR = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536, "num_attention_heads": 6}
+
+
+@pytest.mark.parametrize(
+    "key", ["audio_config", "speech_config", "audio_encoder_config", "encoder", "vision_model_config", "qformer_config"]
+)
+def test_encoders_count_under_whatever_name_they_stand(key: str) -> None:
+    """A part with the shape of a transformer that is not the language model weighs what its shape says."""
+    alone = from_hf({"model_type": "outer", "text_config": SMALL})
+    both = from_hf({"model_type": "outer", "text_config": SMALL, key: EAR})
+    assert both.towers - alone.towers >= 6 * (4 * 384 * 384 + 2 * 384 * 1536)
+    assert parameters(both) - parameters(alone) == both.towers - alone.towers
+
+
+@pytest.mark.parametrize("key", ["audio_processor", "image_transform", "speech_tokens"])
+def test_parts_without_layers_are_no_encoders(key: str) -> None:
+    """A part of a similar name that has no layers weighs nothing."""
+    assert from_hf({"model_type": "outer", "text_config": SMALL, key: {"size": 384, "mean": [0.5]}}).towers == 0
+
+
+def test_parts_that_speak_are_named_as_not_understood() -> None:
+    """What makes speech of the answer is in the files and in no prediction, which is said."""
+    talking = {"model_type": "outer", "thinker_config": {"text_config": SMALL}, "talker_config": EAR}
+    read = from_hf(talking)
+    assert "talker_config" in read.unread
+    assert read.towers == 0
+    assert any("`talker_config`" in note for note in size_notes(read))

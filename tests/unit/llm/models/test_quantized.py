@@ -148,3 +148,43 @@ def test_quantized_checkpoint_gets_the_same_verdict_from_chat_and_fit(
     )
     assert support_table.verdict("vllm", job).ok is ok
     assert len(support_table.unknowns("vllm", job)) == (doubts if ok else 0)
+
+
+FOUR = {"num_bits": 4, "type": "float", "group_size": 16}
+LAYERS = {
+    "model.layers.0.mlp.down_proj": {"quant_algo": "NVFP4", "group_size": 16},
+    "model.layers.0.self_attn.q_proj": {"quant_algo": "FP8"},
+}
+
+
+@pytest.mark.parametrize(
+    ("raw", "label", "stored"),
+    [
+        ({"group_size": 64, "bits": 4, "mode": "affine"}, "mlx-4bit", 4.5),
+        ({"group_size": 32, "bits": 4, "mode": "mxfp4"}, "mxfp4", 4.25),
+        ({"load_in_8bit": True, "llm_int8_threshold": 6.0}, "bitsandbytes-8bit", 8),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}, "bitsandbytes-4bit", 4.5),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_use_double_quant": True}, "bitsandbytes-4bit",
+         4.125),
+        ({"quant_method": "aqlm", "in_group_size": 8, "nbits_per_codebook": 16, "num_codebooks": 2}, "aqlm-4bit", 4),
+        ({"quant_method": "aqlm", "in_group_size": 8, "nbits_per_codebook": 16}, "aqlm of unknown width", 0),
+        ({"quant_method": "auto-round", "bits": 4, "data_type": "mx_fp4e2m1", "group_size": 32}, "mxfp4", 4.25),
+        ({"quant_method": "auto-round", "bits": 4, "data_type": "nv_fp4", "group_size": 16}, "nvfp4", 4.5),
+        ({"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp4", "group_size": 32}}}, "mxfp4",
+         4.25),
+        ({"quant_method": "fp_quant", "forward_dtype": "nvfp4"}, "nvfp4", 4.5),
+        ({"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers": LAYERS}, "modelopt-8bit", 8),
+        ({"quant_method": "hqq", "quant_config": {
+            "self_attn.q_proj": {"weight_quant_params": {"nbits": 4, "group_size": 64}},
+            "mlp.down_proj": {"weight_quant_params": {"nbits": 2, "group_size": 16}},
+        }}, "hqq-4bit", 4.3125),
+        ({"quant_method": "gptq", "bits": "4", "group_size": 128}, "gptq-4bit", 4.15625),
+        ({"quant_method": "gptq", "bits": "four", "group_size": 128}, "gptq of unknown width", 0),
+        ({"quant_method": "bitnet", "linear_class": "autobitlinear"}, "bitnet-2bit", 2),
+    ],
+)  # fmt: skip
+def test_quantized_widths_of_further_methods(raw: dict[str, Any], label: str, stored: float) -> None:
+    """Methods that state their width in other words, deeper, or for single layers; the largest where several are."""
+    found = quantized.read_quantized(raw)
+    assert found is not None
+    assert (found.label, found.stored) == (label, pytest.approx(stored))
