@@ -86,10 +86,14 @@ def fit(app: App, *, model: str, question: FitQuestion) -> int:
     """
     from jetson_containers.llm.fit import query
     from jetson_containers.llm.models import lookup, shape
+    from jetson_containers.sources.names import short_form
 
     model, quantization = lookup.split_quantization(model, question.quantization)
     question = replace(question, quantization=quantization)
-    known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
+    known = lookup.find_shape(model, lambda name: shape.remote(name, quantization, app.settings, app.console))
+    short = short_form(model)
+    if short is not None and known.name == short.repo:
+        app.console.info(f"note: {lookup.meaning(model, short)}")
     machine = query.machine_for(question, lambda: app.platform, Path("/"), cross=app.is_cross)
     machine = _probed(app, known, machine, question)
     answer = query.answer(known, machine, question, _measured(app, known.name, machine))
@@ -348,7 +352,7 @@ def _needs(app: App, model: str, question: SuggestQuestion) -> int:
     from jetson_containers.llm.fit.suggest import needs
     from jetson_containers.llm.models import lookup, shape
 
-    known = lookup.find_shape(model, lambda name: shape.from_hub(name, app.settings, app.console))
+    known = lookup.find_shape(model, lambda name: shape.remote(name, "", app.settings, app.console))
     found = needs(known.config, question)[: question.limit]
     if app.console.as_json:
         app.console.result_json([{"model": known.name, **one.fit.to_json()} for one in found])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from jetson_containers.hub.describe import LONGEST, ModelInfo, described, in_time
 from jetson_containers.hub.downloads import translate_errors
 from jetson_containers.sources.downloads import SourceDownloader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.sources.names import SourceReference
+
+T = TypeVar("T")
 
 
 def describe_model(
@@ -20,4 +24,20 @@ def describe_model(
     """The files of a model. Raises as `download_model`, also when there is no whole answer within `limit` seconds."""
     with translate_errors():
         downloader = SourceDownloader.of(reference, settings, console)
-        return in_time(lambda: described(downloader, reference), limit, f"{downloader.endpoint}")
+        return in_time(lambda: described(downloader, reference), limit, downloader.endpoint)
+
+
+def head_of_model(
+    reference: SourceReference,
+    file: str,
+    settings: Settings,
+    console: Console,
+    read: Callable[[bytes], T],
+    longest: int,
+) -> T:
+    """What `read` makes of the first bytes of a file (see `HostDownloader.head`). Raises as `describe_model`."""
+    with translate_errors():
+        downloader = SourceDownloader.of(reference, settings, console)
+        return in_time(
+            lambda: downloader.head(downloader.listing(reference), file, read, longest), LONGEST, downloader.endpoint
+        )

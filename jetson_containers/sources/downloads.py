@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.console import Level
-from jetson_containers.hub.downloads import translate_errors
+from jetson_containers.hub.downloads import HostDownloader, translate_errors
 from jetson_containers.hub.transfer.credentials import Token
 from jetson_containers.hub.transfer.errors import DownloadError
-from jetson_containers.hub.transfer.fetch import Downloader, DownloadOptions
+from jetson_containers.hub.transfer.fetch import DownloadOptions
 from jetson_containers.hub.transfer.progress import Reporter
 from jetson_containers.hub.transfer.types import DownloadResult
 from jetson_containers.registry.client import RegistryClient
@@ -52,7 +52,7 @@ def download_model(reference: SourceReference, settings: Settings, console: Cons
     return DownloadResult(str(plan.path), plan)
 
 
-class SourceDownloader(Downloader):
+class SourceDownloader(HostDownloader):
     """The hub's downloader with another source in the place of the hub."""
 
     make: Callable[[], ModelSource]

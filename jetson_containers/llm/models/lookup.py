@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.types import ModelHub
 
 TINY = "/data/models/tiny-llama"
+_HUB = "the hub"
 TINY_CONTEXT = 512  # tokens, as make-tiny-model makes it
 LONGEST_NAME = 1024  # characters; the hub's are shorter, and the pattern takes quadratic time
 _QUANTIZED = re.compile(
@@ -102,10 +103,10 @@ def find(
     )
 
 
-def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelShape:
-    """Find the shape of the model of that name; only for a repository that no table has, `load_config` is asked.
+def find_shape(name: str, load: Callable[[str], ModelConfig | ModelShape]) -> ModelShape:
+    """Find the shape of the model of that name; only for a repository that no table has, `load` is asked.
 
-    Raises UsageError for what is not a model, and what `load_config` raises.
+    Raises UsageError for what is not a model, and what `load` raises.
     """
     path = Path(name)
     if path.exists():
@@ -113,12 +114,11 @@ def find_shape(name: str, load_config: Callable[[str], ModelConfig]) -> ModelSha
     known = full_name(name) if "@" not in name else ""
     if known:
         return ModelShape(name=known, config=from_hf(configs()[known], known), origin="facts/models.yaml")
-    reference = reference_of(name)
-    if reference is not None and reference.file:  # a file has the shape that its repository states
-        asked = replace(reference, file=None)
-        return ModelShape(name=str(asked), config=load_config(str(asked)), origin="the hub")
-    if "/" in name and not name.startswith(("/", "./", "../")) and not name.endswith(".gguf"):
-        return ModelShape(name=name, config=load_config(name), origin="the hub")
+    reference = reference_of(name) or short_form(name)
+    if reference is not None and (reference.file or not name.endswith(".gguf")):
+        repository = replace(reference, file=None)
+        found = load(str(reference if (reference.file or "").endswith(".gguf") else repository))
+        return found if isinstance(found, ModelShape) else ModelShape(name=str(repository), config=found, origin=_HUB)
     if name == "tiny":
         raise UsageError("`tiny` fits everywhere: its size is 3 MB", hint="`jetson-containers llm chat tiny` makes it")
     raise _no_model(name, "give a Hugging Face name (org/model), a directory, a .gguf file", names=True)

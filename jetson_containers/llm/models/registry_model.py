@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jetson_containers.llm.models.repository import check_place, gguf_for, is_cached, model_name, shards_of, snapshot
+from jetson_containers.llm.models.repository import check_place, is_cached, model_name, snapshot, weights_of
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.pipeline.types import DownloadStep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jetson_containers.hub.describe import ModelInfo
     from jetson_containers.llm.models.types import ModelHub
     from jetson_containers.sources.names import SourceReference
 
@@ -20,7 +19,7 @@ def find(model: str, asked: SourceReference, data: Path, hub: ModelHub, quantiza
     """Look the model up. Raises UsageError where it has another quantization, and what `hub.describe` raises."""
     info = hub.describe(str(asked))
     names = [entry.name for entry in info.files]
-    file = _file(info, names, quantization)
+    file = weights_of(info, quantization)
     pinned = str(asked) if asked.digest else f"{asked}@sha256:{info.commit}"
     path = snapshot(info.id, info.commit, file, info.folder)
     place = snapshot(info.id, info.commit, "", info.folder)
@@ -40,12 +39,3 @@ def find(model: str, asked: SourceReference, data: Path, hub: ModelHub, quantiza
         files=tuple(names),
         facts={"model": info.id, "revision": info.commit, "file": file},
     )
-
-
-def _file(info: ModelInfo, names: list[str], quantization: str) -> str:
-    """The file that is loaded: the only one, the first of all parts, or the one with the quantization."""
-    weights = sorted(name for name in names if name.endswith(".gguf") and not name.startswith(("mmproj", "adapter-")))
-    if not quantization and weights and set(shards_of(weights[0], names)) >= set(weights):
-        return weights[0]
-    file = gguf_for(info, quantization)
-    return next(iter(shards_of(file, names)), file)

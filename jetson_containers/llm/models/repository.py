@@ -38,6 +38,16 @@ def gguf_for(info: ModelInfo, quantization: str) -> str:
     )
 
 
+def weights_of(info: ModelInfo, quantization: str) -> str:
+    """The file that is loaded: the only one, the first of all parts, or as `gguf_for`."""
+    names = [entry.name for entry in info.files]
+    weights = sorted(name for name in names if name.endswith(".gguf") and not name.startswith(("mmproj", "adapter-")))
+    if not quantization and weights and set(shards_of(weights[0], names)) >= set(weights):
+        return weights[0]
+    file = gguf_for(info, quantization)
+    return next(iter(shards_of(file, names)), file)
+
+
 def shards_of(file: str, names: Sequence[str]) -> tuple[str, ...]:
     """All parts of a GGUF model that is split over several files, the first one first; none for a complete one."""
     part = _SHARD.fullmatch(file)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import json_text
 from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.hub.transfer.reference import parse
 from jetson_containers.llm.fit import weights
 from jetson_containers.llm.models import gguf, weight_files
 from jetson_containers.llm.models.config import from_hf, from_mlc
+from jetson_containers.llm.models.repository import weights_of
 from jetson_containers.llm.models.types import ModelShape
 
 if TYPE_CHECKING:
@@ -16,16 +19,59 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
+    from jetson_containers.hub.describe import ModelInfo
     from jetson_containers.llm.models.config import ModelConfig
 
 _MLC = "mlc-chat-config.json"
+
+
+def remote(name: str, quantization: str, settings: Settings, console: Console) -> ModelShape:
+    """The shape of a model that is not here: of its `config.json`, else of the header of its GGUF file.
+
+    `quantization` chooses among several files. Raises NotReadyError where there is neither, UsageError, and what the
+    hub or the source raises.
+    """
+    from jetson_containers.hub.describe import describe, head
+    from jetson_containers.sources.describe import describe_model, head_of_model
+    from jetson_containers.sources.names import elsewhere
+
+    asked = elsewhere(name)
+    reference = asked or parse(name)
+    info = describe_model(asked, settings, console) if asked else describe(name, settings, console)
+    if info.config is not None or not info.is_gguf:
+        repository = str(replace(reference, file=None))
+        return ModelShape(name=repository, config=_of_info(info, repository), origin="the hub")
+    file = reference.file or weights_of(info, quantization)
+    if file not in {entry.name for entry in info.files} or not file.endswith(".gguf"):
+        raise UsageError(f"`{name}` has no GGUF file of that name")
+
+    def read(first: bytes) -> gguf.GgufFile:
+        try:
+            return gguf.parse(first, f"{info.id}/{file}")
+        except UsageError as error:
+            if first.startswith(gguf.MAGIC):
+                raise ValueError(error.message) from error
+            raise
+
+    try:
+        found = (
+            head_of_model(asked, file, settings, console, read, gguf.HEADER_LIMIT)
+            if asked
+            else head(name, file, settings, console, read, gguf.HEADER_LIMIT)
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return _of_header(found, info.id, f"{info.id}/{file}")
 
 
 def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfig:
     """Fetch `config.json` alone. Raises NotReadyError where there is none, and what the hub raises."""
     from jetson_containers.hub.describe import describe
 
-    info = describe(reference, settings, console)
+    return _of_info(describe(reference, settings, console), reference)
+
+
+def _of_info(info: ModelInfo, reference: str) -> ModelConfig:
     if info.config is None and not info.is_gguf and not info.config_missing.startswith("config.json"):
         weight_files.refuse_other_kinds([entry.name for entry in info.files], reference)
     if info.config is None:
@@ -94,12 +140,15 @@ def _of_json(path: Path, name: str) -> ModelShape:
 
 
 def _of_gguf(path: Path) -> ModelShape:
-    file = gguf.read(path)
-    config = gguf.model_config(file, str(path))
+    return _of_header(gguf.read(path), path.stem, str(path))
+
+
+def _of_header(file: gguf.GgufFile, name: str, origin: str) -> ModelShape:
+    config = gguf.model_config(file, origin)
     return ModelShape(
-        name=path.stem,
+        name=name,
         config=config,
-        origin=str(path),
+        origin=origin,
         quantization=file.file_type,
         context=0,
         held=weights.of_file(file, config),

@@ -242,3 +242,17 @@ def test_ollama_model_of_another_quantization_is_refused(capsys: Capture, name: 
     """A quantization that the tag does not have is refused before the download."""
     _, err = run(capsys, "llm", "chat", name, "--prompt", "hi", "--quantization", "Q4_K_M", "--dry-run", code=2)
     assert "no GGUF file with Q4_K_M" in err
+
+
+def test_ollama_model_is_weighed_before_the_download(
+    capsys: Capture, server: ModelServer, data: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`llm fit` reads the header of the file and keeps nothing; the short form is said for what it is taken."""
+    monkeypatch.setenv("JETSON_CONTAINERS_MIRRORS", json.dumps({"registries": {"registry.ollama.ai": server.host}}))
+    out, err = run(capsys, "llm", "fit", "llama3.2:1b", "--board", "orin-nx-16gb", "--json")
+    assert json.loads(out)["model"] == "ollama://llama3.2:1b"
+    assert json.loads(out)["fits"] is True
+    assert "is taken for Ollama's model of that name" in err
+    assert not [path for path in data.rglob("*") if path.is_file()]
+    server.fail("/storage/sha256:" + hashlib.sha256(WEIGHTS).hexdigest(), drop_after=100)
+    assert json.loads(run(capsys, "llm", "fit", name, "--board", "orin-nx-16gb", "--json")[0])["model"] == name

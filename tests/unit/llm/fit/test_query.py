@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from jetson_containers.cli import llm_fit
 from jetson_containers.cli.app import App
-from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import fit, fit_check
 from jetson_containers.llm.fit import cards, query
 from jetson_containers.llm.fit.constants import GIB
@@ -231,12 +231,23 @@ def test_fit_fetches_only_config_json_of_a_hub_model(hub: HubServer, tmp_path: P
     assert fetched == {"config.json"}
 
 
-def test_fit_of_a_gguf_repository_says_what_to_name(hub: HubServer) -> None:
-    """A repository of GGUF files says what to name."""
-    hub.add("org/files", {"model-Q4_K_M.gguf": b"GGUF", "README.md": b"x"})
-    with pytest.raises(NotReadyError, match=r"org/files: there is no config\.json") as error:
+def test_fit_of_a_gguf_repository_reads_the_header_of_one_file(hub: HubServer, tmp_path: Path) -> None:
+    """Of a repository of GGUF files the header of the one with the quantization is read, and nothing is kept."""
+    weights = GGUF.read_bytes() + bytes(3 << 20)
+    hub.add("org/files", {"model-Q4_K_M.gguf": weights, "model-Q8_0.gguf": weights, "README.md": b"x"})
+    code, out = run("org/files:Q8_0", "--board", "orin-nx-16gb", "--json")
+    assert (code, json.loads(out)["model"], json.loads(out)["fits"]) == (0, "org/files", True)
+    assert hub.file_requests("model-Q4_K_M.gguf") == []
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert run("org/files/model-Q4_K_M.gguf", "--board", "orin-nx-16gb")[0] == 0
+
+
+@pytest.mark.parametrize("header", [b"GGUF", b"PK" + bytes(5000), GGUF.read_bytes()[:300]])
+def test_fit_of_a_damaged_gguf_file_on_the_hub_names_it(hub: HubServer, header: bytes) -> None:
+    """A file on the hub that is none is named."""
+    hub.add("org/files", {"model-Q4_K_M.gguf": header, "README.md": b"x"})
+    with pytest.raises(UsageError, match=r"org/files/model-Q4_K_M\.gguf"):
         run("org/files", "--board", "orin-nx-16gb")
-    assert "specify the original model" in (error.value.hint or "")
 
 
 # Which machine -------------------------------------------------------------------------------------------------------
