@@ -36,7 +36,7 @@ class OtherKind:
 
 
 def refuse_config(config: Mapping[str, Any], origin: str) -> None:
-    """Raises OtherKindError for the configuration of what is no language model, saying what it is."""
+    """Raises OtherKindError for the configuration of what is not a language model, saying what it is."""
     model_type = config.get("model_type")
     for kind in _kinds():
         by_type = isinstance(model_type, str) and model_type in kind.types
