@@ -91,7 +91,8 @@ def look_up(request: LlmRequest, context: LlmContext, *, dry_run: bool) -> Findi
 
 def decided(request: LlmRequest, context: LlmContext, goal: Goal = Goal.SERVED, *, dry_run: bool = False) -> Decision:
     """Decide, and do nothing: the first half of `prepare`. Raises as it."""
-    model, quantization = lookup.split_quantization(request.model, request.quantization)
+    named = lookup.as_typed(request.model, context.settings)
+    model, quantization = lookup.split_quantization(named, request.quantization)
     request = replace(request, model=model, quantization=quantization)
     decision = decide(request, look_up(request, context, dry_run=dry_run), goal)
     for what, why in decision.warnings:

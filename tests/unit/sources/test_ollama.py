@@ -256,3 +256,16 @@ def test_ollama_model_is_weighed_before_the_download(
     assert not [path for path in data.rglob("*") if path.is_file()]
     server.fail("/storage/sha256:" + hashlib.sha256(WEIGHTS).hexdigest(), drop_after=100)
     assert json.loads(run(capsys, "llm", "fit", name, "--board", "orin-nx-16gb", "--json")[0])["model"] == name
+
+
+def test_ollama_model_has_the_name_that_its_user_gave_it(
+    capsys: Capture, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alias is a name for `download`, `llm fit`, `llm chat` and `llm rm`."""
+    monkeypatch.setenv("JETSON_CONTAINERS_MODEL_ALIASES", f"mine={name}")
+    run(capsys, "download", "mine")
+    assert json.loads(run(capsys, "llm", "fit", "mine", "--board", "orin-nx-16gb", "--json")[0])["model"] == name
+    argv = ("llm", "chat", "mine", "--prompt", "hi", "--dry-run", "--json", "--target", "cpu")
+    assert json.loads(run(capsys, *argv)[0])["runtime"] == "llama_cpp"
+    run(capsys, "llm", "rm", "-y", "mine")
+    assert json.loads(run(capsys, "llm", "list", "--json")[0]) == []
