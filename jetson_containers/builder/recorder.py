@@ -15,6 +15,7 @@ from jetson_containers.core.text import printable
 from jetson_containers.dockerfile import inject
 from jetson_containers.plan import keys
 from jetson_containers.plan.planner import context_of
+from jetson_containers.plan.stage import StageKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,7 +98,7 @@ class Recorder:
         node = self._graph.nodes[report.key]
         stage = node.stage
         size = sizes.get(stage.image, report.size)
-        below = sizes.get(stage.base)
+        below = sizes.get(stage.base) if stage.kind is not StageKind.ARTIFACT else 0  # it is made of nothing
         runs, reused = self._commands.get(report.key, (0, 0))
         return records.RecordedStage(
             number=node.number,
@@ -159,7 +160,7 @@ class Recorder:
 
 def _below(node: Node, history: Callable[[str], list[records.LayerSize]]) -> list[records.LayerSize]:
     """What an image begins with; an artifact is made of nothing."""
-    return history(node.stage.base) if node.stage.kind.value != "artifact" else []
+    return history(node.stage.base) if node.stage.kind is not StageKind.ARTIFACT else []
 
 
 def inputs(stage: Stage) -> dict[str, str]:

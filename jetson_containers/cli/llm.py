@@ -221,6 +221,7 @@ def chat(app: App, *, request: LlmRequest, options: ChatOptions, words: tuple[st
 @click.option("--api-key-env", default="", metavar="NAME", help="Require the key that this variable holds.")
 @click.option("--generate", type=click.Choice(("compose", "quadlet", "systemd", "kube")),
               help="Print a service file instead of starting.")  # fmt: skip
+@click.option("--webui", is_flag=True, help="Also serve a page to chat in, on the first free port from 8090 on.")
 @click.option("--another", is_flag=True, help="Start another copy of a model that is served already.")
 @collect(_serve_request, "wanted")
 def serve(app: App, *, request: LlmRequest, wanted: ServeRequest, dry_run: bool) -> int:

@@ -83,7 +83,14 @@ def logs(app: App, /, *, server: str, follow: bool, tail: int | None) -> int:
 def _row(server: RunningServer) -> tuple[str, ...]:
     facts = server.facts
     weights = f"{facts.model} {facts.quantization}".strip() or "unknown"
-    return (server.name, weights, facts.runtime, facts.url or facts.task, _status(server), server.image)
+    return (
+        server.name,
+        weights,
+        facts.runtime,
+        f"{facts.url} {facts.webui}".strip() or facts.task,
+        _status(server),
+        server.image,
+    )
 
 
 def _status(server: RunningServer) -> str:

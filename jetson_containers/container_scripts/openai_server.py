@@ -130,14 +130,7 @@ class Server(ThreadingHTTPServer):
 
     def names_us(self, host: str) -> bool:
         """Whether a `Host` is an address, a name of this network, or the one the server was told to listen on."""
-        name = urlsplit("//" + host).hostname or ""
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            pass
-        else:
-            return True
-        return "." not in name or name.endswith(LOCAL_ENDINGS) or name in self.own_names
+        return is_local_name(host) or (urlsplit("//" + host).hostname or "") in self.own_names
 
     @cached_property
     def own_names(self) -> frozenset[str]:
@@ -512,6 +505,16 @@ class CompletionAnswer:
         said = self._request.options.report.finish_reason
         limit = self._request.options.max_tokens
         return said or ("length" if 0 < limit <= tokens else "stop")
+
+
+def is_local_name(host: str) -> bool:
+    """Whether a `Host` is an address, or a name that only this network knows. Raises ValueError."""
+    name = urlsplit("//" + host).hostname or ""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return "." not in name or name.endswith(LOCAL_ENDINGS)
+    return True
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:

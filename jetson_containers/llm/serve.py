@@ -15,7 +15,7 @@ from jetson_containers.core import files
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError, command
 from jetson_containers.core.text import is_number
 from jetson_containers.hub.transfer.owner import owner_of
-from jetson_containers.llm import containers, prepare, servers, service_files, session, shown_commands
+from jetson_containers.llm import containers, prepare, servers, service_files, session, shown_commands, web_page
 from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.step_progress import StepProgress
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jetson_containers.llm.servers import RunningServer
 
 DEFAULT_PORT = 8080
+_PAGE_PORT = 8090
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -49,6 +50,7 @@ class ServeRequest:
     generate: str | None = None  # one of `service_files.KINDS`
     api_key_env: str = ""
     another: bool = False  # although the model is served already
+    webui: bool = False  # with a page to chat in, on a port of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,7 @@ class Served:
     model: str
     image: str
     runtime: str
+    webui: str = ""  # address of the page to chat in
 
 
 def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry_run: bool = False) -> Served | None:
@@ -68,6 +71,8 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
 
     Raises UsageError for a port that is taken, NotReadyError for a key that is not set, else as `prepare`.
     """
+    if wanted.webui and wanted.generate:
+        raise UsageError("`--webui` and `--generate` do not go together", hint="serve with `--webui --detach`")
     key = "" if wanted.generate else _key(wanted, context)  # a service file only names the variable
     if dry_run:
         _show_dry(prepare.plan(request, context), wanted, context)
@@ -89,8 +94,12 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
 def _show_dry(decision: Decision, wanted: ServeRequest, context: LlmContext) -> None:
     port = wanted.port or DEFAULT_PORT
     place = containers.listening(context.settings, wanted.address, port)
+    service = _service(decision, wanted, port, place.host)
+    if wanted.webui:
+        beside = containers.listening(context.settings, wanted.address, _PAGE_PORT)
+        service, place = web_page.with_page(service, place, beside, port=port, page=_PAGE_PORT)
     server = shown_commands.DryServer(
-        service=_service(decision, wanted, port, place.host),
+        service=service,
         listening=place,
         name=wanted.name or servers.name_of(decision.model.name, port),
         detach=wanted.detach,
@@ -122,6 +131,7 @@ def _served_already(found: RunningServer, decision: Decision, wanted: ServeReque
             ("a key (`--api-key-env`)", wanted.api_key_env),
             (f"address {wanted.address}", wanted.address not in _LOOPBACK),
             ("options of the runtime", decision.request.runtime_options),
+            ("a page (`--webui`)", wanted.webui and not facts.webui),
         )
         if other
     ]
@@ -133,8 +143,9 @@ def _served_already(found: RunningServer, decision: Decision, wanted: ServeReque
         )
     console.ok(f"{decision.title} is already served at {facts.url}; {another}, {ends} to end it")
     served = Served(
-        name=found.name, url=facts.url, health=facts.health, model=facts.model, image=found.image, runtime=facts.runtime
-    )
+        name=found.name, url=facts.url, health=facts.health, model=facts.model, image=found.image,
+        runtime=facts.runtime, webui=facts.webui,
+    )  # fmt: skip
     show(served, console)
     return served
 
@@ -165,7 +176,11 @@ def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, c
             f"anyone who can reach {wanted.address}:{port} can use this server", "require a key with --api-key-env NAME"
         )
     address, place = _place(wanted.address, port)
-    planned = _planned(prepared, wanted, service, port, key, context.data, listening)
+    page = _page_port(wanted, port) if wanted.webui else 0
+    if page:
+        beside = prepared.containers.listening(wanted.address, page)
+        service, listening = web_page.with_page(service, listening, beside, port=port, page=page)
+    planned = _planned(prepared, wanted, service, port, key, context.data, listening, page)
     served = Served(
         name=planned.name,
         url=f"{place}/v1",
@@ -173,6 +188,7 @@ def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, c
         model=service.model,
         image=planned.image,
         runtime=prepared.decision.runtime.name,
+        webui=_page_url(wanted.address, page),
     )
     client = OpenAIClient(host=address, port=port, model=service.model, key=key)
     if wanted.detach:
@@ -189,6 +205,18 @@ def _place(address: str, port: int) -> tuple[str, str]:
     return reached, f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
+def _page_port(wanted: ServeRequest, port: int) -> int:
+    """The first free port for the page. Raises NotReadyError after a hundred."""
+    for page in range(_PAGE_PORT, _PAGE_PORT + 100):
+        if page != port and is_free(wanted.address, page):
+            return page
+    raise NotReadyError(f"no port is free from {_PAGE_PORT} to {_PAGE_PORT + 99}", hint="leave out `--webui`")
+
+
+def _page_url(address: str, page: int) -> str:
+    return f"{_place(address, page)[1]}/" if page else ""
+
+
 def _service(decision: Decision, wanted: ServeRequest, port: int, host: str) -> Service:
     options = ServeOptions(port=port, host=host, threads=decision.request.threads, api_key=bool(wanted.api_key_env))
     return decision.service(options)
@@ -202,11 +230,13 @@ def _planned(
     key: str,
     data: Path,
     listening: Listening,
+    page: int = 0,
 ) -> Launch:
     place = _place(wanted.address, port)[1]
     facts = servers.facts_of(
-        prepared.decision, task="serve", data=data, url=f"{place}/v1", health=f"{place}{service.health}"
-    )
+        prepared.decision, task="serve", data=data, url=f"{place}/v1", health=f"{place}{service.health}",
+        webui=_page_url(wanted.address, page),
+    )  # fmt: skip
     return prepared.containers.server(
         service,
         name=wanted.name or servers.name_of(prepared.decision.model.name, port),
@@ -363,3 +393,5 @@ def show(served: Served, console: Console) -> None:
         console.result_json(served)
     else:
         console.result(served.url)
+        if served.webui:
+            console.info(f"chat in a browser: {served.webui}")

@@ -46,6 +46,7 @@ class ServerFacts:
     context: int = 0
     url: str = ""
     health: str = ""
+    webui: str = ""  # address of the page to chat in
     task: str = ""
     source: str = ""
     data: str = ""
@@ -90,19 +91,18 @@ def name_of(model: str, port: int) -> str:
     return f"jetson-llm-{plain}-{port}" if plain else f"jetson-llm-{port}"
 
 
-def facts_of(decision: Decision, *, task: str, data: Path, url: str = "", health: str = "") -> ServerFacts:
-    """What the label of a server for this decision says."""
+def facts_of(decision: Decision, *, task: str, data: Path, **where: str) -> ServerFacts:
+    """What the label of a server for this decision says; `where` are `url`, `health` and `webui`."""
     return ServerFacts(
         model=decision.model.name,
         asked=decision.model.asked,
         runtime=decision.runtime.name,
         quantization=decision.quantization,
         context=decision.job.context,
-        url=url,
-        health=health,
         task=task,
         source=decision.job.source,
         data=str(data.resolve()),
+        **where,
     )
 
 

@@ -88,7 +88,7 @@ def _by_family(stages: Sequence[RecordedStage]) -> dict[str, RecordedStage]:
 
 def _stage(old: RecordedStage, new: RecordedStage, changed: set[str]) -> Iterator[Change]:
     if old.package != new.package:
-        yield Change(what=f"`{old.package}` became `{new.package}`")
+        yield Change(what=f"`{label(old)}` became `{label(new)}`")
     elif old.key != new.key:
         yield Change(what=f"`{label(new)}` changed", reasons=tuple(_why(old, new, changed)))
     if reasons := tuple(_effects(old, new)):

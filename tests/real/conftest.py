@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 SESSION = secrets.token_hex(6)
 LABEL = "io.jetson-containers.test-session"
 PREFIX = f"jetson-containers-test/{SESSION}"  # names of images that tests make
+AXE = "axe-core@4.14.1"  # of npm, MPL-2.0; fetched for tests of pages and shipped with nothing
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 
@@ -161,6 +162,19 @@ def browser() -> Iterator[WebDriver]:
 
     with started() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe, as npm has it."""
+    place, npm = tmp_path_factory.mktemp("axe"), shutil.which("npm")
+    if npm is None:
+        pytest.skip("cannot run here: axe-core comes from npm, which is not installed")
+    done = subprocess.run([npm, "pack", "--silent", AXE], cwd=place, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"cannot run here: npm cannot fetch {AXE}: {done.stderr[-200:]}")
+    shutil.unpack_archive(next(place.glob("*.tgz")), place)
+    return (place / "package" / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

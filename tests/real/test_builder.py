@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers.builder import run
+from jetson_containers.builder import records, run
 from jetson_containers.builder.stage_registry import StageRegistry
 from jetson_containers.cli import images
 from jetson_containers.cli.app import App
@@ -24,6 +24,7 @@ from jetson_containers.core.console import Console
 from jetson_containers.core.errors import BuildError, PackageTestError
 from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
+from jetson_containers.pages import build_report
 from jetson_containers.plan.plan import BuildPlan
 from jetson_containers.plan.stage import Stage, StageKind
 from jetson_containers.platforms.platform import Arch
@@ -155,6 +156,33 @@ def test_plan_is_built_tested_and_named_and_not_built_again(each_place: Workplac
     assert {entry.state for entry in again.stages} == {"cached"}
     assert {image.id for image in OnlyMine(place).images()} == before
     assert place.engine.run(the_plan.final, ["cat", "/a", "/b"]).output.split() == ["built", "b"]
+
+
+def test_record_of_a_build_has_times_and_layers_and_says_what_changed(each_place: Workplace) -> None:
+    """The record of a real build holds times, layers and tests; after an edit the page says what changed."""
+    place = each_place
+    big = "head -c 2000000 /dev/urandom"
+    a = place.stage("a", f"RUN {big} > /a", test="true")
+    b = place.stage("b", f"RUN {big} > /b\nENV X=1\nRUN {big} > /c", parent=a)
+    place.run(place.plan(a, b))
+    edited = place.stage("b", f"RUN {big} > /b", parent=a, key="edited")
+    place.run(place.plan(a, edited))
+    folder = records.folder(place.directory / "logs" / ".state")
+    now, before = build_report.open_record(folder, records.NEWEST)
+    assert before is not None
+    lower, upper = before.stages
+    assert [span.action for span in lower.spans] == ["build", "test"]
+    assert lower.spans[0].seconds > 0
+    assert upper.spans[0].began >= sum(span.seconds for span in lower.spans[:1])
+    assert [layer.size for layer in upper.layers] == [2_000_000, 2_000_000]
+    assert all("head -c 2000000" in layer.command for layer in upper.layers)
+    assert 2_000_000 <= (lower.added or 0) < 2_100_000
+    assert [(test.command, test.status) for test in lower.results] == [("check one 'two words'", "passed")]
+    assert [stage.state for stage in now.stages] == ["cached", "built"]
+    page = build_report.text(now, before, {})
+    assert "<code>b</code> changed<ul><li>Dockerfile was edited</li>" in page
+    assert "size: −2.0 MB" in page
+    assert "build/02_b.log" in page
 
 
 def test_build_leaves_no_unnamed_images(each_place: Workplace) -> None:

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import threading
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -215,12 +216,14 @@ def test_rm_refuses_a_model_that_is_served(served: tuple[str, int], data: Path) 
 
 def test_servers_are_listed_found_again_and_stopped(image: str, data: Path) -> None:
     """A detached server is listed, found in the place of a second copy, its log read, and ended by its model's name."""
-    words = ("llm", "serve", "tiny", "--image", image, "--detach")
+    words = ("llm", "serve", "tiny", "--image", image, "--detach", "--webui")
     url = run(*words, data=data).stdout.strip()
     again = run(*words, data=data)
     assert again.stdout.strip() == url
     assert "already served" in again.stderr
     (mine,) = [one for one in json.loads(run("llm", "ps", "--json", data=data).stdout) if one["data"] == str(data)]
+    with urllib.request.urlopen(mine["webui"]) as page:
+        assert b"<title>Chat</title>" in page.read()
     assert (mine["url"], mine["model"], mine["status"], mine["detached"]) == (url, "tiny-llama", "running", True)
     shown = run("llm", "logs", mine["name"], data=data)
     assert "listening on http:" in shown.stdout + shown.stderr

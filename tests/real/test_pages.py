@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
     from selenium.webdriver.chrome.webdriver import WebDriver
 
-AXE = "axe-core@4.14.1"  # of npm, MPL-2.0; fetched for this test and shipped with nothing
 PAGES = ("report.html", "index.html", "models.html", "package-llama_cpp.html")
 TARGETS = ("r35.4.1", "r36.4.3", "r38.2.0", "x86_64-cpu")
 MODELS = ("Llama-2-7b-chat-hf", "Qwen3-0.6B", "Qwen3-32B")
@@ -39,19 +36,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main.main(["site", "-o", str(place), *targets]) == 0
     (place / "report.html").write_text(build_report.text(usual(), None, {}))
     return place
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The script of axe, as npm has it."""
-    place, npm = tmp_path_factory.mktemp("axe"), shutil.which("npm")
-    if npm is None:
-        pytest.skip("cannot run here: axe-core comes from npm, which is not installed")
-    done = subprocess.run([npm, "pack", "--silent", AXE], cwd=place, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"cannot run here: npm cannot fetch {AXE}: {done.stderr[-200:]}")
-    shutil.unpack_archive(next(place.glob("*.tgz")), place)
-    return (place / "package" / "axe.min.js").read_text(encoding="utf-8")
 
 
 def opened(browser: WebDriver, page: Path, **screen: Any) -> None:

@@ -13,6 +13,7 @@ from jetson_containers.builder import records
 from jetson_containers.builder.state import BuildState
 from jetson_containers.core.errors import BuildError, ConfigError, InterruptedByUserError, NothingMatchedError
 from jetson_containers.engine.interface import HistoryEntry, RunResult
+from jetson_containers.plan.stage import StageKind
 from tests.unit.builder.helpers import Site, chain, plan, stage
 
 if TYPE_CHECKING:
@@ -234,3 +235,13 @@ def test_stage_that_changed_says_by_what(site: Site) -> None:
 def test_record_is_named_by_the_time_of_the_build() -> None:
     """A record without a log folder has a name of the same form."""
     assert time.strptime(records.stamp(), "%Y%m%d_%H%M%S")
+
+
+def test_artifact_adds_all_that_it_holds(site: Site) -> None:
+    """An artifact stands on nothing, whatever it was compiled on: what it adds is its size."""
+    made = stage("a", kind=StageKind.ARTIFACT, key="a-art")
+    site.run(plan(made, stage("a", made)))
+    (found,) = left_by(site)
+    artifact = next(each for each in found.stages if each.kind == "artifact")
+    assert artifact.size
+    assert artifact.added == artifact.size

@@ -56,6 +56,7 @@ PARSED = {
     "lock": "tests/unit/cli/test_lock.py",
     "mirror": "tests/real/test_mirrors.py",
     "report": "tests/unit/pages/test_build_report.py, which opens no browser",
+    "site": "tests/real/test_pages.py",
     "test": "tests/real/test_spine.py",
     "verify": "tests/unit/builder/test_verify.py",
 }

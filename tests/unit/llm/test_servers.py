@@ -13,7 +13,9 @@ import pytest
 from jetson_containers.cli import main
 from jetson_containers.cli.app import App
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
-from jetson_containers.llm import containers, serve, servers
+from jetson_containers.llm import containers, serve, servers, web_page
+from jetson_containers.llm.request import LlmRequest
+from jetson_containers.llm.runtimes.interface import Service
 from jetson_containers.llm.servers import RunningServer, ServerFacts
 from tests.fakes import FakeEngine
 from tests.unit.llm.fakes import prepared
@@ -179,6 +181,7 @@ def test_serve_prints_the_address_of_a_model_that_is_served(context: LlmContext)
         ({"name": "other"}, "name `other`"),
         ({"api_key_env": "KEY"}, "--api-key-env"),
         ({"address": "0.0.0.0"}, "address 0.0.0.0"),
+        ({"webui": True}, "--webui"),
     ],
 )
 def test_serve_refuses_what_the_server_that_runs_does_not_give(
@@ -200,3 +203,27 @@ def test_serve_names_containers_by_model_and_port(model: str, name: str) -> None
     """The name of a container has the characters that docker takes."""
     assert servers.name_of(model, 80) == name
     assert len(servers.name_of("x" * 500, 65535)) < 100
+
+
+def test_serve_puts_the_page_before_the_server_and_publishes_both() -> None:
+    """The page's program starts the server's command; a network of the container's own publishes a port for each."""
+    service = Service(argv=("llama-server", "--port", "8080"), model="m")
+    own = [
+        containers.Listening(host="0.0.0.0", options=("--network", "bridge", "--publish", f"127.0.0.1:{port}:{port}"))
+        for port in (8080, 8090)
+    ]
+    made, listening = web_page.with_page(service, *own, port=8080, page=8090)
+    assert made.argv[0] == "python3"
+    assert made.argv[-4:] == ("--", *service.argv)
+    assert made.argv[made.argv.index("--server") + 1] == "127.0.0.1:8080"
+    assert listening.options[-4:] == ("--publish", "127.0.0.1:8080:8080", "--publish", "127.0.0.1:8090:8090")
+    shared = containers.Listening(host="::1", options=containers.ON_HOST)
+    made, listening = web_page.with_page(service, shared, shared, port=8080, page=8090)
+    assert made.argv[made.argv.index("--server") + 1] == "[::1]:8080"
+    assert listening.options == containers.ON_HOST
+
+
+def test_serve_with_a_page_is_not_written_to_a_service_file(context: LlmContext) -> None:
+    """`--webui` starts something; `--generate` does not."""
+    with pytest.raises(UsageError, match="--webui"):
+        serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(webui=True, generate="compose"), context)
