@@ -487,7 +487,7 @@ def _bake_progress(data: bytes) -> object:
 
 
 def _cdi(text: str) -> object:
-    from jetson_containers.engine.probe import _devices_of
+    from jetson_containers.engine.cdi import _devices_of
 
     return _devices_of(written(text, "nvidia.yaml"))
 
