@@ -52,7 +52,7 @@ _FORMS: Mapping[str, str] = {
 # Other programs' ways to write names of the hub and of ModelScope, whose own names follow.
 _HUB = re.compile(r"(?:ollama://)?(?:https?://)?(?:www\.)?(?P<host>hf\.co|huggingface\.co)/", re.IGNORECASE)
 _FILE = re.compile(r"file:(?://(?:localhost)?(?=/))?(?P<path>.+)", re.IGNORECASE)
-# The address of a file that is no page of a hub or its mirror: /ORG/NAME/resolve/REVISION/FILE.
+# The address of a file, but for those of a hub or its mirror: /ORG/NAME/resolve/REVISION/FILE.
 _ADDRESS = re.compile(
     r"https?://[^/]+/(?![^/]+/[^/]+/(?:resolve|blob|raw)/)(?:[^?#]*/)?(?P<file>[^/?#]+\.gguf)(?:[?#].*)?", re.IGNORECASE
 )
