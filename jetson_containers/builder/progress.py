@@ -239,7 +239,7 @@ class _Tty:
 
     def line(self, name: str, text: str) -> None:
         with self._lock:
-            if text.strip() and name in self._rows:
+            if text.strip() and name in self._rows and not _PLUMBING.match(text):
                 self._rows[name].last.append(text.strip())
 
     def finished(self, name: str, report: StageReport, totals: Totals) -> None:

@@ -23,6 +23,7 @@ from jetson_containers.cli.build_arguments import (
     chosen_base,
 )
 from jetson_containers.cli.farm_options import access_options, farm_access
+from jetson_containers.core.console import width_of
 from jetson_containers.core.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
@@ -450,7 +451,7 @@ def _show(app: App, assembly: Assembly, given: BuildArguments, *, several: bool)
             app.console.result_json(multiple_json(assembly.platform, plans, errors, estimate))
         return 0
     for plan in plans:
-        for line in describe(plan):
+        for line in describe(plan, width_of(app.console.out)):
             app.console.result(line)
     if len(plans) > 1:
         for line in (*describe_together(plans), *(estimate.lines() if estimate else ())):

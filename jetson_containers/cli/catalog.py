@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import JetsonError, NothingMatchedError
 
 if TYPE_CHECKING:
@@ -85,15 +86,23 @@ def show(app: App, *, name: str) -> None:
         app.console.result_json(data)
         return
     data["docs"] = docs.about(package)
+    if package.memory_per_job:
+        data["memory_per_job"] = human_bytes(package.memory_per_job)
     rows = [(key, _cell(value)) for key, value in data.items() if value not in (None, "", [], {})]
     app.console.table(("field", "value"), rows, to_result=True)
 
 
 def _cell(value: Any) -> str:
+    """A value as people write it: lists with commas, what is below a name in parentheses behind it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{key}={item}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
+        return ", ".join(
+            f"{key} ({_cell(item)})" if isinstance(item, (dict, list, tuple)) else f"{key}={item}"
+            for key, item in value.items()
+        )
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_cell(item) for item in value)
     return " ".join(str(value).split())
 
 
@@ -113,7 +122,7 @@ def search(app: App, *, text: str) -> None:
     if app.console.as_json:
         app.console.result_json([_row(package) for package in found])
         return
-    rows = [(p.name, p.group, docs.about(p)[:80]) for p in found]
+    rows = [(p.name, p.group, docs.about(p)) for p in found]
     app.console.table(("package", "group", "docs"), rows, to_result=True)
 
 

@@ -199,6 +199,13 @@ def settings(_app: App, _begun: str) -> Iterable[str]:
     return OPTIONS
 
 
+def builds(app: App, _begun: str) -> Iterable[str]:
+    """Builds that left a record, for `report`."""
+    from jetson_containers.builder import records
+
+    return (path.stem for path in records.listed(records.folder(app.settings.path("cache") / "build")))
+
+
 LISTS = frozenset({"target", "skip_packages", "skip_tests"})  # parameters with several values in one word
 BY_NAME: dict[str, Callable[[App, str], Iterable[str]]] = {
     "target": targets,
@@ -221,6 +228,7 @@ BY_COMMAND: dict[tuple[str, str], Callable[[App, str], Iterable[str]]] = {
     ("why", "name"): packages,
     ("context", "name"): packages,
     ("pull", "name"): packages,
+    ("report", "build"): builds,
     ("run", "arguments"): run_image,
 }
 

@@ -10,7 +10,7 @@ import click
 
 from jetson_containers.cli.app import App, collect, command
 from jetson_containers.core import errors
-from jetson_containers.core.console import columns
+from jetson_containers.core.console import columns, width_of
 from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def fit(app: App, *, model: str, question: FitQuestion) -> int:
         return _exit_code(answer, question)
     if version:
         app.console.info(f"note: {answer.best.runtime} is {version} on L4T {answer.machine.release}")
-    for line in lines(answer, model, one=bool(question.runtime) and not question.every_quantization):
+    for line in lines(
+        answer, model, one=bool(question.runtime) and not question.every_quantization, width=width_of(app.console.out)
+    ):
         app.console.result(line)
     return _exit_code(answer, question)
 
@@ -161,13 +163,16 @@ def _version(app: App, runtime: str) -> str:
     return str(package.version or "")
 
 
-def lines(answer: FitAnswer, asked: str, *, one: bool) -> list[str]:
-    """The answer as text: one verdict line, then the breakdown or all runtimes, then what to type."""
+def lines(answer: FitAnswer, asked: str, *, one: bool, width: int = 0) -> list[str]:
+    """The answer as text: one verdict line, then the breakdown or all runtimes, then what to type.
+
+    `width` is that of the terminal; 0: any.
+    """
     best = answer.best
     shown = [_verdict_line(answer)]
     if best.reason:
         shown.append(f"  {best.reason}")
-    shown += _breakdown(best) if one or len(answer.fits) == 1 else _table(answer)
+    shown += _breakdown(best) if one or len(answer.fits) == 1 else _table(answer, width)
     shown += [f"  note: {note}" for note in best.notes]
     if answer.advice:
         shown.append("what fits:" if not best.fits else "with more room:")
@@ -238,7 +243,7 @@ def _kv_note(fit: Fit) -> str:
     return f"{text} need {_size(fit.kv_bytes - filled)}, the runtime reserves more" if filled > 1 << 20 else text
 
 
-def _table(answer: FitAnswer) -> list[str]:
+def _table(answer: FitAnswer, width: int) -> list[str]:
     header = ("runtime", "quantization", "verdict", "memory", "tokens/s", "remark")
     rows = [header]
     for fit in answer.fits:
@@ -249,7 +254,7 @@ def _table(answer: FitAnswer) -> list[str]:
         if fit.verdict.value == "impossible":
             speed = "-"
         rows.append((fit.runtime, fit.quantization, fit.verdict.value, _size(fit.needed_bytes), speed, remark))
-    return columns(rows)
+    return columns(rows, width)
 
 
 def _size(size: float) -> str:
@@ -338,7 +343,7 @@ def _suggestions(app: App, machine: Machine, question: SuggestQuestion) -> int:
     if not found:
         app.console.result(f"none of the known models runs well on {machine.id}: try --least 2, or a smaller --context")
         return 3
-    for line in columns(rows):
+    for line in columns(rows, width_of(app.console.out)):
         app.console.result(line)
     tokens = max(one.fit.context for one in found)
     app.console.info(
@@ -368,7 +373,7 @@ def _needs(app: App, model: str, question: SuggestQuestion) -> int:
         )
         for one in found
     ]  # fmt: skip
-    for line in columns(rows):
+    for line in columns(rows, width_of(app.console.out)):
         app.console.result(line)
     return 0
 

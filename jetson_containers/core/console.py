@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import itertools
 import json
 import os
 import sys
@@ -143,8 +144,8 @@ class Console:
         return default if not answer else answer in {"y", "yes"}
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]], *, to_result: bool = False) -> None:
-        """Print aligned columns: as a result on stdout, else on stderr."""
-        for line in columns([header, *rows]):
+        """Print aligned columns, as wide as the terminal at most: as a result on stdout, else on stderr."""
+        for line in columns([header, *rows], width_of(self.out if to_result else self.err)):
             if to_result:
                 self.result(line)
             else:
@@ -187,10 +188,67 @@ def _plain(data: Any) -> Any:
     return str(data)
 
 
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the cells of each row below those of the row before."""
+def width_of(stream: IO[str] | None) -> int:
+    """Columns of a terminal; 0 for everything else, which takes lines of any length."""
+    if stream is None or not stream.isatty():
+        return 0
+    if (asked := os.environ.get("COLUMNS", "")).isascii() and asked.isdigit():
+        return int(asked)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+
+
+def columns(rows: Sequence[Sequence[str]], width: int = 0) -> list[str]:
+    """Lines with the cells of each row, the header first, below those of the row before.
+
+    Where they are wider than `width`, cells go on in the next line, between words; where even that is too wide, each
+    row is a block with a line for each cell, so that no name is torn apart.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if not width or sum(widths) + len(_GAP) * (len(widths) - 1) <= width:
+        return [_line(row, widths) for row in rows]
+    least = [max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(*rows, strict=True)]
+    room = width - len(_GAP) * (len(widths) - 1)
+    left = room - sum(least[:-1])
+    if left < min(least[-1], _LEAST):
+        return _blocks(rows)
+    least[-1] = min(least[-1], left)  # a longer word of the last column goes on in the terminal's next line
+    while sum(widths) > room:
+        widest = max((size - low, index) for index, (size, low) in enumerate(zip(widths, least, strict=True)))[1]
+        widths[widest] -= 1
+    return [_line(part, widths) for row in rows for part in _wrapped(row, widths)]
+
+
+_GAP = "  "
+_LEAST = 20  # characters of a last column that holds longer words
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _wrapped(row: Sequence[str], widths: Sequence[int]) -> Iterable[Sequence[str]]:
+    import textwrap
+
+    cells = [
+        textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False) if len(cell) > width else [cell]
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    return itertools.zip_longest(*cells, fillvalue="")
+
+
+def _blocks(rows: Sequence[Sequence[str]]) -> list[str]:
+    header, *others = rows
+    size = max(map(len, header))
+    lines: list[str] = []
+    for row in others:
+        lines += [""] * bool(lines)
+        lines += [
+            f"{name.ljust(size)}{_GAP}{cell}".rstrip() for name, cell in zip(header, row, strict=True) if name or cell
+        ]
+    return lines
 
 
 def human_bytes(count: float) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
 import re
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_LEFT_OVER_AFTER = 3600.0  # seconds
 _POLL = 0.2  # seconds between looks at a lock that another process holds
 
 
@@ -48,6 +51,7 @@ def write_atomically(path: Path, data: str | bytes, *, mode: int = 0o666) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     temporary.unlink(missing_ok=True)  # of a process of the same number that was killed
+    _remove_left_over(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -55,6 +59,16 @@ def write_atomically(path: Path, data: str | bytes, *, mode: int = 0o666) -> Non
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove what killed writers of a file left. In another name space a living one may look dead: hence the hour."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+        pid, _, thread = left.name.removeprefix(f".{path.name}.").partition(".")
+        with contextlib.suppress(OSError):
+            is_part = is_number(pid) and is_number(thread) and not Path(f"/proc/{pid}").exists()
+            if is_part and time.time() - left.stat().st_mtime > _LEFT_OVER_AFTER:
+                left.unlink()
 
 
 def write_json(path: Path, data: Any, *, sort_keys: bool = False, mode: int = 0o666) -> None:

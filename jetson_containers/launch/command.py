@@ -6,17 +6,19 @@ options, image and command follow ours untouched and in order; an option the use
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import EngineMissingError, NotReadyError
+from jetson_containers.core.errors import EngineMissingError, NotReadyError, UsageError
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.launch import devices, display, docker_options
@@ -26,6 +28,7 @@ from jetson_containers.launch.official import official_part
 from jetson_containers.launch.options import OWN, hide_secrets
 from jetson_containers.launch.parts import LaunchHost, LaunchPart, Mount, Notice, NoticeSeverity
 from jetson_containers.launch.podman import podman_part
+from jetson_containers.launch.webcam import plan_webcams, run_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from jetson_containers.launch.docker_options import RunLine
     from jetson_containers.launch.gpu import Gpu
     from jetson_containers.launch.options import RunRequest
+    from jetson_containers.launch.webcam import Webcams
     from jetson_containers.platforms.platform import Platform
 
 HELP = """\
@@ -52,6 +56,8 @@ Options (before IMAGE):
   --least          take away what the image may not need: capabilities, the host's network, devices, tokens
   --camera         check that a camera is there, and pass media devices too
   --docker-socket  let the container drive this host's container engine
+  --csi2webcam     make a webcam of each CSI camera while the container runs; --csi-capture-res=1640x1232@30,
+                   --csi-output-res=1280x720@30 (width x height @ rate)
   --podman         start it with Podman instead of Docker; the GPU by CDI
   --verbose        say each host path that is mounted and how the GPU is reached
 
@@ -88,6 +94,7 @@ class Launch:
     folders: tuple[str, ...] = ()  # below it, created too
     cookie: CookieFile | None = None  # written before the start
     dry_run: bool = False
+    webcams: Webcams | None = None  # made before the start, ended with the container
 
     @property
     def shell(self) -> str:
@@ -110,9 +117,8 @@ def plan_run(
     """Make the command for a parsed line of our options, docker's options, IMAGE and COMMAND.
 
     `root` is where the host's files are looked up, `env` the caller's environment (default: this process's; `.env`
-    files of `settings` stand below it), `name` the container's name (default: a unique one). Raises
-    UsageError for a line without an image, NotReadyError when `--camera` or
-    `--docker-socket` ask for what is not there.
+    files of `settings` stand below it), `name` the container's name (default: a unique one). Raises UsageError for a
+    line without an image, NotReadyError when `--camera` and its kind ask for what is not there.
     """
     env = os.environ if env is None else env
     merged = {**settings.env, **env}
@@ -122,6 +128,7 @@ def plan_run(
     data = Path(os.path.abspath(request.data or settings.path("data")))  # noqa: PTH100 - Path.absolute keeps `..`
     cookie, x11 = display.x11_part(host, line, settings.path("cache").expanduser())
     gpu, gpu_options = gpu_part(host, line, no_gpu=request.no_gpu)
+    webcams = _webcams(host, line, request, settings.path("logs"))
     chosen_name = line.last("name") or name or unique_name()
     whole = _join(
         _terminal(line, stdin_tty=stdin_tty, stdout_tty=stdout_tty),
@@ -133,10 +140,9 @@ def plan_run(
         LaunchPart(mounts=_data_mounts(data, request.written)),
         devices.host_mounts(host, services=not request.least),
         *(_least_parts(host, request, gpu) if request.least else (_tokens(line, merged), _hub(line, merged), x11)),
+        LaunchPart(argv=webcams.options if webcams else ()),
         *_device_parts(host, line, request),
-        LaunchPart(
-            notices=(*_oddities(line, least=request.least), *_hidden_values(hidden), *_other_family(image, platform))
-        ),
+        LaunchPart(notices=_notices(line, request, hidden, platform)),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
@@ -154,7 +160,25 @@ def plan_run(
         folders=request.written or (),
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
+        webcams=webcams,
     )
+
+
+def _notices(line: RunLine, request: RunRequest, hidden: Iterable[str], platform: Platform) -> tuple[Notice, ...]:
+    """What is to be said of the line itself."""
+    odd = _oddities(line, least=request.least)
+    return (*odd, *_hidden_values(hidden), *_other_family(request.image, platform))
+
+
+def _webcams(host: LaunchHost, line: RunLine, request: RunRequest, logs: Path) -> Webcams | None:
+    """What `--csi2webcam` starts. Raises UsageError where nothing would end it, else as `plan_webcams`."""
+    if request.webcam is None:
+        return None
+    if line.is_on("detach"):
+        raise UsageError(
+            "`--csi2webcam` ends with its container, which `--detach` does not wait for", hint="leave out `--detach`"
+        )
+    return plan_webcams(host, request.webcam, root=os.geteuid() == 0, logs=logs)
 
 
 def _device_parts(host: LaunchHost, line: RunLine, request: RunRequest) -> tuple[LaunchPart, ...]:
@@ -165,7 +189,6 @@ def _device_parts(host: LaunchHost, line: RunLine, request: RunRequest) -> tuple
         display.pulse_part(host, line),
         devices.upload_key_part(host),
         devices.docker_socket_part(host, request),
-        devices.webcam_part(request.webcam),
         devices.camera_part(host, request),
         devices.device_part(host, request),
         devices.group_part(host, request),
@@ -207,7 +230,30 @@ def run(launch: Launch, console: Console, *, execute: Callable[[Launch], int] | 
             make_data_directory(launch.data / folder)
     if launch.cookie is not None:
         _write_cookie(launch.cookie, console)
+    if launch.webcams is not None:
+        start = functools.partial(execute or wait_for, launch)
+        return run_with(launch.webcams, start, console)
     return (execute or become)(launch)
+
+
+def wait_for(launch: Launch) -> int:
+    """Start docker and wait for it. Ctrl-C is the container's affair; a request to end is handed on."""
+    environment = {**os.environ, **launch.env_additions}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        # docker must not inherit that Ctrl-C is ignored
+        process = subprocess.Popen(launch.argv, env=environment, preexec_fn=_heed_interrupt)  # noqa: PLW1509
+        signal.signal(signal.SIGTERM, lambda number, _frame: process.send_signal(number))
+        code = process.wait()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
+
+
+def _heed_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def become(launch: Launch) -> int:
@@ -259,7 +305,6 @@ def _hidden_values(names: Iterable[str]) -> list[Notice]:
 
 def _other_family(image: str, platform: Platform) -> list[Notice]:
     """An image for another family of L4T than the machine's: its CUDA is not the one the driver is for."""
-    from jetson_containers.core.errors import UsageError
     from jetson_containers.images.name import ImageName
     from jetson_containers.platforms import cuda
 
@@ -400,8 +445,11 @@ def _show(launch: Launch, console: Console) -> None:
     if launch.env_additions:
         names = ", ".join(sorted(launch.env_additions))
         console.info(f"to run this by hand, first set in the environment: {names}")
+    webcams = launch.webcams
     if not console.as_json:
-        console.result(launch.shell)
+        first = [shlex.join(argv) for argv in webcams.prepare] if webcams else []
+        beside = [f"{shlex.join(argv)} &" for argv in webcams.streams] if webcams else []
+        console.result("\n".join((*first, *beside, launch.shell)))
         return
     console.result_json(
         {
@@ -413,6 +461,7 @@ def _show(launch: Launch, console: Console) -> None:
             "gpu": launch.gpu,
             "mounts": launch.mounts,
             "notices": launch.notices,
+            **({"webcams": webcams} if webcams else {}),
         }
     )
 

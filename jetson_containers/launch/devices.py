@@ -10,7 +10,7 @@ from jetson_containers.core.errors import NotReadyError
 from jetson_containers.launch.parts import LaunchPart, Mount, Notice, present
 
 if TYPE_CHECKING:
-    from jetson_containers.launch.options import RunRequest, Webcam
+    from jetson_containers.launch.options import RunRequest
     from jetson_containers.launch.parts import LaunchHost
 
 _ARGUS = Mount(source="/tmp/argus_socket", target="/tmp/argus_socket", volatile=True)  # noqa: S108 - the daemon's own place
@@ -30,7 +30,7 @@ _JETSON = (
 )
 _DBUS = Mount(source="/var/run/dbus", target="/var/run/dbus", volatile=True)
 _JTOP = Mount(source="/run/jtop.sock", target="/run/jtop.sock", volatile=True)
-_DEVICES = ("/dev/snd", "/dev/video[0-9]*", "/dev/i2c-[0-9]*", "/dev/ttyACM[0-9]*")
+_DEVICES = ("/dev/snd", "/dev/video[0-9]*", "/dev/i2c-[0-9]*", "/dev/ttyACM[0-9]*", "/dev/ttyUSB[0-9]*")
 _GROUP_NODES = ("/dev/video[0-9]*", "/dev/dri/render*", "/dev/nvmap", "/dev/nvhost-*", "/dev/i2c-[0-9]*", "/dev/snd/*")
 _RESTART_ARGUS = "sudo systemctl restart nvargus-daemon"
 _DOCKER_SOCKET = "/var/run/docker.sock"
@@ -80,29 +80,6 @@ def camera_part(host: LaunchHost, request: RunRequest) -> LaunchPart:
     return LaunchPart()
 
 
-def webcam_part(webcam: Webcam | None) -> LaunchPart:
-    """Say what upstream's `--csi2webcam` did that we do not, and how to do it by hand."""
-    if webcam is None:
-        return LaunchPart()
-    width, height, rate = _resolution(webcam.capture)
-    out_width, out_height, out_rate = _resolution(webcam.output)
-    by_hand = (
-        "on the host, for instance: sudo modprobe v4l2loopback exclusive_caps=1 video_nr=10 && gst-launch-1.0 "
-        f"nvarguscamerasrc ! 'video/x-raw(memory:NVMM),width={width},height={height},framerate={rate}/1' ! nvvidconv ! "
-        f"'video/x-raw,width={out_width},height={out_height},format=I420' ! videorate ! "
-        f"'video/x-raw,framerate={out_rate}/1' ! v4l2sink device=/dev/video10   then run this again"
-    )
-    return LaunchPart(
-        notices=(
-            Notice(
-                text="`--csi2webcam` does not make a webcam of the CSI camera yet: "
-                "the container gets the camera itself",
-                hint=by_hand,
-            ),
-        )
-    )
-
-
 def docker_socket_part(host: LaunchHost, request: RunRequest) -> LaunchPart:
     """The engine's socket, only when asked for: who has it has root on the host."""
     if not request.docker_socket:
@@ -149,9 +126,3 @@ def upload_key_part(host: LaunchHost) -> LaunchPart:
             notices=(Notice(text=f"$SCP_UPLOAD_KEY names `{key}`, which is not a file", hint="unset SCP_UPLOAD_KEY"),)
         )
     return LaunchPart(mounts=(Mount(source=posixpath.abspath(key), target="/root/.ssh/scp_upload_key", readonly=True),))
-
-
-def _resolution(text: str) -> tuple[str, str, str]:
-    size, _, rate = text.partition("@")
-    width, _, height = size.partition("x")
-    return width, height, rate

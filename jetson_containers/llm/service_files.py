@@ -134,6 +134,8 @@ def _compose(options: _Options, planned: Launch, key_env: str, key_name: str, he
         "tmpfs": list(options.tmpfs),
     }
     if health:
+        if options.network != "host":  # in the container the port is at its own loopback
+            health = re.sub(r"//(?:\[[^]]*\]|[^/:]+)", "//127.0.0.1", health, count=1)
         asks = f"import urllib.request as r; r.urlopen('{health}', timeout=5)"
         further["healthcheck"] = {
             "test": ["CMD", "python3", "-c", asks], "interval": "30s", "timeout": "10s", "start_period": "10m",
@@ -220,7 +222,14 @@ def _systemd(options: _Options, planned: Launch, key_env: str, _key_name: str) -
     words += ["--env", key_env] if key_env else []
     words += [word for device in options.devices for word in ("--device", device)]
     words += [word for group in options.groups for word in ("--group-add", group)]
+    repeated = {
+        "--publish": options.ports, "--cap-drop": options.dropped, "--security-opt": options.security,
+        "--tmpfs": options.tmpfs,
+    }  # fmt: skip
+    words += [word for flag, values in repeated.items() for value in values for word in (flag, value)]
+    words += ["--read-only"] * options.read_only
     flags = {
+        "--pids-limit": options.pids,
         "--runtime": options.runtime,
         "--gpus": "all" * options.gpus,
         "--shm-size": options.shm,
@@ -239,7 +248,7 @@ def _systemd(options: _Options, planned: Launch, key_env: str, _key_name: str) -
 
 
 def _kube(options: _Options, planned: Launch, key_env: str, key_name: str) -> str:
-    """A pod for `podman kube play` or Kubernetes, on the network of the host."""
+    """A pod for `podman kube play` or Kubernetes."""
     import yaml
 
     name = re.sub(r"[^a-z0-9-]+", "-", planned.name.lower()).strip("-")[:63].strip("-")
@@ -263,25 +272,52 @@ def _kube(options: _Options, planned: Launch, key_env: str, key_name: str) -> st
         container["env"].append({"name": key_env, "valueFrom": {"secretKeyRef": secret}})
     if options.uses_gpu:
         container["resources"] = {"limits": {_CDI: 1}}
-    user, _, group = options.user.partition(":")
-    ids = {"runAsUser": user, "runAsGroup": group}
-    if chosen := {key: int(value) for key, value in ids.items() if value.isascii() and value.isdigit()}:
-        container["securityContext"] = chosen
+    if security := _pod_security(options):
+        container["securityContext"] = security
+    if ports := [_pod_port(port) for port in options.ports]:
+        container["ports"] = ports
     places = [{"name": volume, "hostPath": {"path": mount.source}} for volume, mount in volumes]
     pod: dict[str, Any] = {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {"hostNetwork": True, "restartPolicy": "Always", "containers": [container], "volumes": places},
+        "spec": {
+            "hostNetwork": options.network == "host", "restartPolicy": "Always", "containers": [container],
+            "volumes": places,
+        },
     }  # fmt: skip
-    if options.shm:
-        container["volumeMounts"].append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - in the container
-        size = re.sub(r"([kmgKMG])[bB]?$", lambda unit: unit[1].upper() + "i", options.shm)
-        places.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
+    memory = {place.partition(":")[0]: "" for place in options.tmpfs}
+    memory |= {"/dev/shm": options.shm} if options.shm else {}  # noqa: S108 - in the container
+    for number, (path, size) in enumerate(memory.items()):
+        limit = re.sub(r"([kmgKMG])[bB]?$", lambda unit: unit[1].upper() + "i", size)
+        container["volumeMounts"].append({"name": f"memory{number}", "mountPath": path})
+        kind = {"medium": "Memory"} | ({"sizeLimit": limit} if limit else {})
+        places.append({"name": f"memory{number}", "emptyDir": kind})
     head = [*_for_podman(planned, options, "")]
     head += [f"# The key: a secret `{name}-key` with an entry `{key_name}`."] if key_env else []
     head += [f"# Save it as {name}.yaml, then: podman kube play {name}.yaml"]
     head += [f"# In Kubernetes the GPU is called `nvidia.com/gpu`, not `{_CDI}`."] if options.uses_gpu else []
     text: str = yaml.safe_dump(pod, sort_keys=False, width=120)
     return "\n".join([*head, text.rstrip()])
+
+
+def _pod_security(options: _Options) -> dict[str, Any]:
+    """What the container may not do, and as whom it runs."""
+    user, _, group = options.user.partition(":")
+    ids = {"runAsUser": user, "runAsGroup": group}
+    chosen: dict[str, Any] = {key: int(value) for key, value in ids.items() if value.isascii() and value.isdigit()}
+    if options.dropped:
+        chosen["capabilities"] = {"drop": [name.upper() for name in options.dropped]}
+    if "no-new-privileges" in options.security:
+        chosen["allowPrivilegeEscalation"] = False
+    if options.read_only:
+        chosen["readOnlyRootFilesystem"] = True
+    return chosen
+
+
+def _pod_port(published: str) -> dict[str, Any]:
+    """`[ADDRESS:]HOST:CONTAINER` of docker in words of a pod."""
+    *address, outside, inside = published.rsplit(":", 2)
+    found: dict[str, Any] = {"containerPort": int(inside), "hostPort": int(outside)}
+    return found | ({"hostIP": address[0].strip("[]")} if address else {})
 
 
 def _quadlet_mount(mount: Mount) -> str:

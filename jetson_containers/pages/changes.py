@@ -40,8 +40,8 @@ def _result(before: Record, now: Record) -> Iterator[Change]:
 
 def _surroundings(before: Record, now: Record) -> Iterator[Change]:
     pairs = [("environment", before.environment, now.environment)] if before.log_dir and now.log_dir else []
-    for old in before.requests:
-        new = next(each for each in now.requests if each.identity == old.identity)
+    same = {request.identity: request for request in now.requests}
+    for old, new in ((old, same[old.identity]) for old in before.requests if old.identity in same):
         pairs += [("platform", {**old.platform, "base": old.base}, {**new.platform, "base": new.base})]
         if old.final != new.final:
             yield Change(what="Name of the image", reasons=(f"`{old.final}` → `{new.final}`",))

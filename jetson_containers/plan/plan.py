@@ -224,8 +224,8 @@ def multiple_json(
     }
 
 
-def describe(plan: BuildPlan) -> list[str]:
-    """Write a plan for people: a table of its stages and a summary."""
+def describe(plan: BuildPlan, width: int = 0) -> list[str]:
+    """Write a plan for people: a table of its stages, for a terminal of this `width`, and a summary."""
     numbers = {stage.key: str(number) for number, stage in enumerate(plan.stages, start=1)}
     rows: list[tuple[str, ...]] = [("#", "package", "kind", "state", "key", "layers", "needs")]
     for stage in plan.stages:
@@ -236,7 +236,7 @@ def describe(plan: BuildPlan) -> list[str]:
     if len({stage.tree for stage in plan.stages}) > 1:
         trees = ("tree", *(stage.tree for stage in plan.stages))
         rows = [(*row, tree) for row, tree in zip(rows, trees, strict=True)]
-    return [*columns(rows), "", *_summary(plan)]
+    return [*columns(rows, width), "", *_summary(plan)]
 
 
 def describe_together(plans: Sequence[BuildPlan]) -> list[str]:

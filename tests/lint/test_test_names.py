@@ -28,6 +28,7 @@ EXCEPTIONS = {
     "cli/test_bad_input.py": "wrong input to every command",
     "cli/test_docker_calls.py": "how often the commands of people's command lines ask docker",
     "cli/test_docs.py": "the documentation beside the program",
+    "cli/test_features.py": "the table of features beside the program",
     "cli/test_guide.py": "the pages a newcomer reads",
     "doctor/test_findings.py": "all modules of checks, on captured hosts",
     "fuzz/test_readers.py": "every reader of outside data",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.llm.models import assumed
+from jetson_containers.llm.models import assumed, other_kinds
 from jetson_containers.llm.models.layers import (
     COUNTS,
     EXPERT,
@@ -167,6 +167,7 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
     `beside`: what hf_quant_config.json holds, for checkpoints whose quantization stands there.
     """
     _refuse_adapter(config, origin)
+    other_kinds.refuse_config(config, origin)
     text, taken = _text_model(config)
     keys = Keys(values=text, assumed=taken)
     architecture = _architecture(config, text)
@@ -198,7 +199,7 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
         ),
         sliding_window=_optional(text, "sliding_window") if text.get("use_sliding_window", True) else 0,
         dtype=str(next((each[key] for each in (config, text) for key in _TYPES if each.get(key)), "")),
-        quantized=read_quantized(config.get("quantization_config") or text.get("quantization_config"), beside),
+        quantized=read_quantized(_quantization(config, text), beside),
         **_experts(keys, shape, blocks),
         blocks=blocks,
         tables=extra,
@@ -272,6 +273,13 @@ _SHAPED = frozenset({"hidden_size", "num_hidden_layers", "vocab_size"})
 
 def _without_nested(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in _NESTED and not _NOT_TEXT.search(str(key))}
+
+
+def _quantization(config: Mapping[str, Any], text: Mapping[str, Any]) -> object:
+    """What says how the weights are quantized; MLX's older conversions have it under a name of their own."""
+    stated = config.get("quantization_config") or text.get("quantization_config")
+    own = config.get("quantization")
+    return stated or (own if isinstance(own, dict) and {"bits", "group_size"} <= own.keys() else None)
 
 
 def _refuse_adapter(config: Mapping[str, Any], origin: str) -> None:

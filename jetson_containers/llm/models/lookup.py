@@ -19,6 +19,7 @@ from jetson_containers.hub.transfer.reference import is_wanted, parse
 from jetson_containers.llm.models import registry_model, weight_files
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.models.known import configs, full_name
+from jetson_containers.llm.models.other_kinds import OtherKindError
 from jetson_containers.llm.models.repository import (
     NOT_WEIGHTS,
     all_but,
@@ -272,6 +273,8 @@ def read_config(path: Path) -> tuple[ModelConfig | None, str]:
     """The shape of a local checkpoint; or None and why, where its config.json is not a known decoder's."""
     try:
         return of_folder(path.parent), ""
+    except OtherKindError:
+        raise
     except UsageError as error:
         return None, error.message
 
@@ -394,7 +397,7 @@ def _without_hub(model: str, asked: Reference, hub: ModelHub, known: Callable[[s
 def _config_of(info: ModelInfo) -> tuple[ModelConfig | None, str, tuple[str, ...]]:
     """The shape with what the weight files say; or why it cannot be read.
 
-    Raises UsageError for an adapter, which no runtime takes for a model.
+    Raises UsageError for an adapter, or another kind of model, which no runtime takes for a language model.
     """
     if not info.config:
         reason = getattr(info, "config_missing", "") or "there is none"
@@ -403,6 +406,8 @@ def _config_of(info: ModelInfo) -> tuple[ModelConfig | None, str, tuple[str, ...
         from_hf(info.config, f"{info.id}/adapter_config.json")
     try:
         config = from_hf(info.config, f"{info.id}/config.json", getattr(info, "beside", None))
+    except OtherKindError:
+        raise
     except JetsonError as error:
         return None, error.message, ()
     held = weight_files.total((entry.name, entry.size) for entry in info.files)

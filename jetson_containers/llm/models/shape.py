@@ -110,10 +110,9 @@ def of_path(path: Path) -> ModelShape:
     adapter = path / "adapter_config.json"
     if adapter.is_file():
         from_hf(weight_files.read_json(adapter), str(adapter))  # says what it is an adapter of
-    if (path / "model_index.json").is_file():
-        weight_files.refuse_other_kinds(["model_index.json"], str(path))
-    what = f"{len(files)} .gguf files: specify one of them" if files else "neither config.json nor a .gguf file"
-    raise UsageError(f"`{path}` holds {what}")
+    if not files:
+        weight_files.refuse_other_kinds((entry.name for entry in path.iterdir()), str(path))
+    raise UsageError(f"`{path}` holds {len(files)} .gguf files: specify one of them")
 
 
 def _of_json(path: Path, name: str) -> ModelShape:

@@ -13,6 +13,7 @@ from jetson_containers.core import json_text
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.fit import weights
 from jetson_containers.llm.fit.constants import GIB
+from jetson_containers.llm.models import other_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -118,5 +119,6 @@ def refuse_other_kinds(names: Iterable[str], model: str) -> None:
         raise UsageError(
             f"`{model}` is an adapter, not a model", hint="merge it into the model it was trained on first"
         )
+    other_kinds.refuse_files(there, model)
     hint = "a Hugging Face checkpoint, a directory made by MLC, or one .gguf file is needed"
     raise UsageError(f"`{model}` holds no config.json, so it is not a known kind of model", hint=hint)

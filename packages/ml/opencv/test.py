@@ -43,8 +43,11 @@ freeze = subprocess.check_output([sys.executable, "-m", "pip", "list", "--format
 found = [line.split("==")[0] for line in freeze.splitlines() if line.startswith("opencv")]
 assert len(found) == 4, found
 subprocess.check_call([sys.executable, "-m", "pip", "install", "--no-index", "opencv-python", "opencv-python-headless"])
-if tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 8):
+compiled = tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 8)  # the older one is NVIDIA's
+if compiled:
     assert hasattr(cv2, "ximgproc"), "the contrib modules are missing"
+if compiled and os.path.isdir("/usr/local/cuda"):
+    assert re.search("Lapack: +YES", information), "OpenBLAS solves nothing in this build"
 if os.path.isdir("/usr/local/cuda"):
     assert "NVIDIA CUDA" in information and hasattr(cv2, "cuda"), "no CUDA in this build"
     assert re.search("GStreamer: +YES", information), information

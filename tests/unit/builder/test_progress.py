@@ -109,3 +109,21 @@ def test_plain_progress_leaves_out_what_the_builder_says_of_itself(line: str, sh
     console = Console(level=Level.VERBOSE if verbose else Level.NORMAL, err=err)
     progress.make("plain", console, {}).line("a", line)
     assert (line in err.getvalue()) is (shown or verbose)
+
+
+def test_tty_progress_shows_the_instruction_and_no_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a quiet RUN works, its line shows the instruction, not what the builder says of itself."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = progress.make("tty", Console(err=Terminal(), env={}), {})
+    try:
+        shown.started("a", "building")
+        for line in ("#6 [3/4] RUN sleep 15", "#6 sha256:" + "1c38d49f" * 8, "#6 ..."):
+            shown.line("a", line)
+        assert "#6 [3/4] RUN sleep 15" in str(shown._render())  # type: ignore[attr-defined]
+    finally:
+        shown.close()

@@ -89,3 +89,14 @@ def test_source_names_the_program_and_is_read_by_its_shell(shell: str) -> None:
     assert VARIABLE in text
     if shutil.which(shell):
         assert subprocess.run([shell, "-n"], input=text.encode(), check=False, capture_output=True).returncode == 0
+
+
+def test_builds_with_a_record_are_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`report` offers the names of the builds that left a record, and nothing where there is none."""
+    monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tmp_path))
+    assert offered(monkeypatch, "report", "2026") == []
+    folder = tmp_path / "build" / "records"
+    folder.mkdir(parents=True)
+    (folder / "20260101_000000.json").write_text("{}")
+    (folder / "notes.json").write_text("{}")
+    assert offered(monkeypatch, "report", "2026") == ["20260101_000000"]

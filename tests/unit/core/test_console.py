@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import enum
+import fcntl
 import io
 import json
+import os
+import pty
+import struct
+import termios
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from jetson_containers.core.console import Console, Level, human_bytes, human_seconds
+from jetson_containers.core.console import Console, Level, columns, human_bytes, human_seconds, width_of
 from jetson_containers.core.errors import BuildError
 
 
@@ -87,3 +92,60 @@ def test_human_bytes_are_written_as_docker_does(count: float, text: str) -> None
 def test_human_seconds_are_short(seconds: float, text: str) -> None:
     """Durations are written shortly."""
     assert human_seconds(seconds) == text
+
+
+TABLE = (
+    ("name", "what it does", "size"),
+    ("alpha-with-a-name", "says hello to everybody who asks for it politely", "1.2 GB"),
+    ("b", "", "3 kB"),
+)
+
+
+def test_columns_without_a_width_take_the_room_they_need() -> None:
+    """Where no terminal is, a row is one line, however long."""
+    assert columns(TABLE) == columns(TABLE, 500)
+    assert len(columns(TABLE)) == 3
+    assert columns(TABLE)[1].startswith("alpha-with-a-name  says hello to everybody who asks for it politely  1.2 GB")
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 74])
+def test_columns_go_on_in_the_next_line_between_words(width: int) -> None:
+    """On a narrow terminal cells go on below themselves; no word is torn apart and nothing is lost."""
+    shown = columns(TABLE, width)
+    assert max(map(len, shown)) <= width
+    words = [word for row in TABLE for cell in row for word in cell.split()]
+    assert sorted(" ".join(shown).split()) == sorted(words)
+    assert shown[-1].split() == ["b", "3", "kB"]
+
+
+def test_columns_that_cannot_fit_are_blocks() -> None:
+    """Where even single words are too wide, each row is a block of lines."""
+    assert columns(TABLE, 20) == [
+        "name          alpha-with-a-name",
+        "what it does  says hello to everybody who asks for it politely",
+        "size          1.2 GB",
+        "",
+        "name          b",
+        "what it does",
+        "size          3 kB",
+    ]
+
+
+def test_columns_leave_a_long_word_of_the_last_column_whole() -> None:
+    """A key or path in the last column does not turn the table over; the others keep their places."""
+    shown = columns([("field", "value"), ("key", f"a b {'x' * 64} c")], 40)
+    assert shown == ["field  value", "key    a b", f"       {'x' * 64}", "       c"]
+
+
+def test_width_of_is_that_of_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file has no width; a terminal has what the user says, or what it says itself."""
+    assert width_of(None) == 0
+    assert width_of(io.StringIO()) == 0
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 71, 0, 0))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with os.fdopen(follower, "w") as terminal:
+        assert width_of(terminal) == 71
+        monkeypatch.setenv("COLUMNS", "33")
+        assert width_of(terminal) == 33
+    os.close(leader)

@@ -568,6 +568,19 @@ def _lock(text: str) -> object:
     return locks.pins(text)
 
 
+def _build_record(data: bytes) -> object:
+    """Read a record, show it, and compare it with an honest one in both directions."""
+    from jetson_containers.builder import records
+    from jetson_containers.pages import build_report
+    from tests.unit.pages.made_builds import usual
+
+    path = workplace() / "record.json"
+    path.write_bytes(data)
+    found = records.read(path)
+    build_report.text(usual(), found, {})
+    return build_report.text(found, usual(), {})
+
+
 def _mirrors(data: bytes) -> object:
     from jetson_containers.core import mirrors
 
@@ -667,6 +680,12 @@ The command '/bin/sh -c pip install thing' returned a non-zero code: 1
 """
 
 
+def _record() -> dict[str, Any]:
+    from tests.unit.pages.made_builds import usual
+
+    return json.loads(json.dumps(usual().to_json()))  # type: ignore[no-any-return]
+
+
 @cache
 def _gguf_seeds() -> tuple[bytes, ...]:
     return ((HERE / "gguf" / "by-gguf-py.gguf").read_bytes()[:65536],)
@@ -746,6 +765,7 @@ def targets() -> tuple[Target, ...]:
         row("recipe-config", [_CONFIG], as_text, _recipe_config),
         row("recipe-upstream-json", [{"name": "x", "alias": ["y"], "depends": ["python"], "dockerfile": "Dockerfile", "build_args": {"A": "b"}, "requires": ">=36", "test": ["t.sh"]}], as_json, _upstream_json),
         row("recipe-template", ["{{ version }}{% if cuda %}x{% endif %}", "{% for i in sm %}{{ i }}{% endfor %}"], as_text, _template, (JetsonError, TemplateFailure)),
+        row("build-record", [_record()], as_json, _build_record),
         row("recipe-lock", [_PYTHON_LOCK], as_text, _lock),
         row("lint-shell", ['set -e; A=b make -j4 <<EOF > x\ny\nEOF\nfor i in a b; do echo "$(x $i)"; done'], as_text, _shell),
         row("mirrors-setting", [{"git": {"https://a/": "https://b/"}, "python": "https://c/"}], as_json, _mirrors, (JetsonError, ValueError, TypeError)),

@@ -87,15 +87,6 @@ def test_camera_option_passes_media_devices_too(tmp_path: Path) -> None:
     ]
 
 
-def test_csi2webcam_is_accepted_with_a_notice_that_it_has_no_effect(tmp_path: Path) -> None:
-    """csi2webcam is understood, with a notice that it has no effect yet."""
-    planned = plan(tmp_path, "--csi2webcam", "--csi-capture-res=3280x2464@21", "--csi-output-res", "640x480@30", "img")
-    (notice,) = [notice for notice in planned.notices if "csi2webcam" in notice.text]
-    assert "width=3280,height=2464,framerate=21/1" in (notice.hint or "")
-    assert "width=640,height=480" in (notice.hint or "")
-    assert not any("csi" in word for word in planned.argv)
-
-
 @pytest.mark.parametrize("value", ["", "1280", "1280x720", "axb@c"])
 def test_csi_resolution_of_another_form_is_refused(tmp_path: Path, value: str) -> None:
     """A resolution of another form is refused."""
@@ -150,3 +141,9 @@ def test_upload_key_is_mounted_read_only(tmp_path: Path) -> None:
     assert "/home/me/key:/root/.ssh/scp_upload_key:ro" in planned.argv
     planned = plan(tmp_path, env={"SCP_UPLOAD_KEY": "/home/me/gone"})
     assert any("/home/me/gone" in text for text in warnings_of(planned))
+
+
+def test_serial_adapters_are_passed_only_where_they_are(tmp_path: Path) -> None:
+    """Both kinds of serial adapters go into the container, where the host has them."""
+    argv = plan(tmp_path, files="dev/ttyUSB0 dev/ttyACM1 dev/ttyS0").argv
+    assert [word for word in argv if "tty" in word] == ["/dev/ttyACM1", "/dev/ttyUSB0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -176,7 +177,7 @@ def test_service_files_systemd_unit_runs_what_docker_would(containers: Container
     assert keys["WantedBy"] == "multi-user.target"
 
 
-def test_service_files_kube_is_a_pod_on_the_network_of_the_host(containers: Containers) -> None:
+def test_service_files_kube_is_a_pod(containers: Containers) -> None:
     """A pod has the command, mounts, GPU and key; what looks like a variable of Kubernetes stays text."""
     planned = awkward(containers, "serve", "$(HOME)", "50%")
     text = service_files.generate("kube", planned, "API_KEY", "MY_KEY", gpu=True)
@@ -204,3 +205,22 @@ def test_service_files_compose_asks_whether_the_server_answers(containers: Conta
     assert "http://127.0.0.1:8080/health" in check["test"][3]
     compile(check["test"][3], "check", "exec")
     assert "healthcheck" not in service_files.generate("compose", planned)
+
+
+def test_service_files_systemd_and_kube_take_the_same_rights_away(containers: Containers) -> None:
+    """A unit and a pod drop what docker's line drops, and publish the one port on the address it has there."""
+    place = containers.listening("127.0.0.1", 8080)
+    planned = containers.server(Service(argv=("s",), model="m"), name="llm", detach=True, listening=place)
+    words = shlex.split(unit(service_files.generate("systemd", planned))["ExecStart"])
+    pairs = set(itertools.pairwise(words))
+    assert {("--cap-drop", "all"), ("--security-opt", "no-new-privileges"), ("--network", "bridge")} <= pairs
+    assert ("--publish", "127.0.0.1:8080:8080") in pairs
+    assert "--read-only" in words
+    pod = yaml.safe_load(service_files.generate("kube", planned))
+    (container,) = pod["spec"]["containers"]
+    assert pod["spec"]["hostNetwork"] is False
+    assert container["ports"] == [{"containerPort": 8080, "hostPort": 8080, "hostIP": "127.0.0.1"}]
+    security = container["securityContext"]
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert (security["allowPrivilegeEscalation"], security["readOnlyRootFilesystem"]) == (False, True)
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} >= {"/tmp", "/data"}

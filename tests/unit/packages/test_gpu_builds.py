@@ -118,6 +118,12 @@ def test_opencv_has_a_version_with_networks_on_the_gpu_and_windows(target: str, 
     assert "WITH_GTK" not in default(target, "opencv").build_args
 
 
+def test_opencv_is_compiled_with_what_its_configuration_needs_for_openblas() -> None:
+    """OpenBLAS's package has no lapacke.h, and without it OpenCV's configuration leaves OpenBLAS out."""
+    installed = (TREE / "ml/opencv/Dockerfile.build").read_text().split()
+    assert {"libopenblas-dev", "liblapacke-dev"} <= set(installed)
+
+
 def test_torch_for_orin_on_jetpack_7_finds_the_libraries_it_is_linked_with() -> None:
     """cuDSS and NVIDIA's LAPACK are in no package of CUDA there; they come by their hashes."""
     package = load("r39.2.0").find("pytorch:2.12.0")

@@ -88,3 +88,10 @@ def test_surroundings_are_compared() -> None:
         ("The platform changed", ("cuda: 12.4 → 12.6",)),
     ]
     assert ("The environment changed", ()) not in found(replace(before, log_dir=""), now)
+
+
+def test_builds_of_different_requests_can_be_compared() -> None:
+    """What one of them does not ask for is left out of the comparison of platforms."""
+    before = build(built(1, "a"), requests=(request("a", cuda="12.4"), request("b", cuda="12.4")))
+    now = build(built(1, "a"), requests=(request("b"), request("c")))
+    assert found(before, now) == [("The platform changed", ("cuda: 12.4 → 12.6",))]

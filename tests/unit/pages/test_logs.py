@@ -74,3 +74,9 @@ def test_slowest_commands_are_those_of_buildkit(tmp_path: Path) -> None:
         ("a", "RUN make", 340.0),
         ("a", "RUN apt-get update", 12.4),
     ]
+
+
+def test_logs_in_a_folder_that_cannot_be_are_none() -> None:
+    """A record of another machine may name a folder that no file system has."""
+    for name in ("x" * 5000, "a\0b", "../" * 2000):
+        assert logs.collect(build(log_dir=name), str) == []

@@ -152,5 +152,5 @@ def test_find_shape_knows_a_model_by_its_words(name: str, meant: str) -> None:
 
 def test_find_shape_refuses_an_empty_directory(tmp_path: Path) -> None:
     """An empty directory is not a model."""
-    with pytest.raises(UsageError, match=r"neither config\.json nor a \.gguf file"):
+    with pytest.raises(UsageError, match=r"holds no config\.json"):
         lookup.find_shape(str(tmp_path), no_hub)

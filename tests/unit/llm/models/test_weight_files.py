@@ -17,6 +17,7 @@ from jetson_containers.llm.fit.predict import predict
 from jetson_containers.llm.fit.weights import parameters, stored_bytes
 from jetson_containers.llm.models import lookup, shape, weight_files
 from jetson_containers.llm.models.config import from_hf
+from jetson_containers.llm.models.other_kinds import OtherKindError
 from jetson_containers.llm.pipeline.types import DownloadStep
 from tests.unit.llm.fakes import File
 from tests.unit.llm.models.test_quantized import NVFP4, L
@@ -219,10 +220,18 @@ def test_lookup_wants_pytorch_files_although_an_adapter_is_beside_them(tmp_path:
 
 def test_lookup_of_a_repository_of_unknown_shape_says_why(tmp_path: Path) -> None:
     """A repository whose shape is unknown says why."""
-    whisper = {"model_type": "whisper", "d_model": 1280, "encoder_layers": 32, "vocab_size": 51866}
-    model = lookup.find("org/m", tmp_path, Hub(whisper, "config.json", "model.safetensors"))
-    assert (model.config, model.kind) == (None, "whisper")
+    orchid = {"model_type": "orchid", "d_model": 1280, "encoder_layers": 32, "vocab_size": 51866}
+    model = lookup.find("org/m", tmp_path, Hub(orchid, "config.json", "model.safetensors"))
+    assert (model.config, model.kind) == (None, "orchid")
     assert "num_hidden_layers" in model.problem
+
+
+def test_lookup_of_a_repository_of_another_kind_ends_before_anything_is_fetched(tmp_path: Path) -> None:
+    """A repository of speech recognition is refused for what it is, whatever runtime is asked for."""
+    whisper = {"model_type": "whisper", "d_model": 1280, "encoder_layers": 32, "vocab_size": 51866}
+    with pytest.raises(OtherKindError, match=r"a speech recognition model \(whisper\)") as caught:
+        lookup.find("org/m", tmp_path, Hub(whisper, "config.json", "model.safetensors"))
+    assert "`faster-whisper`" in (caught.value.hint or "")
 
 
 def test_lookup_corrects_the_size_by_the_listing_of_the_hub(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Faults: damaged, missing, foreign and half-written state; the next run finishes."""
