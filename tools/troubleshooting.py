@@ -103,6 +103,7 @@ def shown(row: diagnosis.Signature, line: str) -> str:
     begin = max(0, min(start - (SHOWN - (end - start)) // 2, len(line) - SHOWN))
     begin = line.find(" ", begin) + 1 if begin else 0  # at a word
     end = max(end, begin + SHOWN)
+    end = len(line) if end >= len(line) else max(line.rfind(" ", begin, end + 1), found.end() if found else 0)
     return "… " * bool(begin) + line[begin:end] + "…" * (end < len(line))
 
 
