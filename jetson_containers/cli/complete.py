@@ -173,9 +173,9 @@ def models(app: App, begun: str) -> Iterator[str]:
 
 
 def _downloaded(app: App) -> Iterator[str]:
-    hub = app.settings.path("data") / "models/huggingface/hub"
-    for path in hub.glob("models--*--*"):
-        yield "/".join(path.name.split("--")[1:])
+    from jetson_containers.llm import context
+
+    yield from (name for name, _, _ in context.downloads(app.settings))
 
 
 def runtimes(_app: App, _begun: str) -> Iterable[str]:

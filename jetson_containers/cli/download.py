@@ -92,8 +92,9 @@ def _results(app: App, names: tuple[str, ...], options: dict[str, Any]) -> Itera
     """What comes of each name, in the order asked; several of the hub in a row are planned together."""
     from jetson_containers.hub.downloads import download
     from jetson_containers.sources.downloads import download_model
-    from jetson_containers.sources.names import SourceReference, elsewhere, of_hub
+    from jetson_containers.sources.names import SourceReference, aliased, elsewhere, local_path, of_hub
 
+    names = tuple(local_path(aliased(name, app.settings["model_aliases"])) for name in names)
     found = [name if os.path.exists(name) else elsewhere(name) or of_hub(name) for name in names]  # noqa: PTH110
     others = [name for name in found if isinstance(name, SourceReference)]
     if others and options["kind"] != "model":

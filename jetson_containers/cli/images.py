@@ -300,5 +300,12 @@ def push(app: App, *, image: str) -> None:
     """Push an image to the registry its name says; docker's own login is used."""
     if app.engine.image(image) is None:
         raise NothingMatchedError(f"no image `{image}` here", hint="`jetson-containers images` lists those that are")
+    if "/" not in image:
+        place = f"registry.example/me/{image}"
+        tag = errors.command("docker", "tag", image, place)
+        raise errors.UsageError(
+            f"`{image}` names no registry, and what docker takes in its place (docker.io/library) is not yours",
+            hint=f"{tag}, then {errors.command('jetson-containers', 'push', place)}; or `build --push REPO`",
+        )
     app.engine.push(image, app.console.info)
     app.console.result(image)

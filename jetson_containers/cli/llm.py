@@ -338,9 +338,11 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     from jetson_containers.core.errors import UsageError
     from jetson_containers.llm import in_use
     from jetson_containers.llm.stored import choose, listing, remove
+    from jetson_containers.sources.names import aliased
 
     data = app.settings.path("data")
-    chosen = choose(listing(data, _downloads(app)), model, runtime=runtime, quantization=quantization)
+    stored = listing(data, _downloads(app))
+    chosen = choose(stored, aliased(model, app.settings["model_aliases"]), runtime=runtime, quantization=quantization)
     size = human_bytes(sum(one.size for one in chosen))
     if dry_run or not yes:
         for one in chosen:

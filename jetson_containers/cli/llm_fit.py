@@ -88,7 +88,7 @@ def fit(app: App, *, model: str, question: FitQuestion) -> int:
     from jetson_containers.llm.models import lookup, shape
     from jetson_containers.sources.names import short_form
 
-    model, quantization = lookup.split_quantization(model, question.quantization)
+    model, quantization = lookup.split_quantization(lookup.as_typed(model, app.settings), question.quantization)
     question = replace(question, quantization=quantization)
     known = lookup.find_shape(model, lambda name: shape.remote(name, quantization, app.settings, app.console))
     short = short_form(model)

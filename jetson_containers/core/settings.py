@@ -82,6 +82,9 @@ OPTIONS: dict[str, Setting] = {
         help='other servers to fetch from: china, or {"git": {"https://github.com/": URL}, "python": URL} and the like '
         "for apt, files, registries, npm, crates, hub; without credentials",
     ),
+    "model_aliases": Setting(
+        kind=list, default=[], help="your own names of models, each NAME=MODEL: coder=ollama://qwen2.5-coder:7b"
+    ),
     "cuda_source": Setting(
         kind=str, default="apt", help="where CUDA 13 comes from: apt (NVIDIA's repository) or wheels (the Python index)"
     ),

@@ -8,20 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.errors import JetsonError
 from jetson_containers.images import labels
 from jetson_containers.llm import disk_space, fit_check, image_answers
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
 from jetson_containers.llm.image import pull_missing, refuse_without_programs
-from jetson_containers.llm.models import known, lookup
+from jetson_containers.llm.models import known, lookup, shape
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.runtimes.interface import ServeOptions, Target
+from jetson_containers.sources.names import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jetson_containers.core.console import Console
     from jetson_containers.llm.context import LlmContext
+    from jetson_containers.llm.models.types import Model
     from jetson_containers.llm.pipeline.types import StepResult
     from jetson_containers.llm.request import LlmRequest
     from jetson_containers.llm.runtimes.interface import Runtime
@@ -82,6 +85,7 @@ def look_up(request: LlmRequest, context: LlmContext, *, dry_run: bool) -> Findi
         context.console.warning(note)
     if model.meant:
         context.console.info(f"note: {model.meant}")
+    model = _weighed(model, request, context)
     runtime = choose_runtime(request, model)
     machine = fit_check.machine_for(request.board, context.platform, context.console)
     return Findings(
@@ -89,9 +93,22 @@ def look_up(request: LlmRequest, context: LlmContext, *, dry_run: bool) -> Findi
     )
 
 
+def _weighed(model: Model, request: LlmRequest, context: LlmContext) -> Model:
+    """The same with the shape that the header of its file at another source says, before any of it is fetched."""
+    if model.shape is not None or not model.prepared or elsewhere(request.model) is None:
+        return model
+    try:
+        found = shape.remote(request.model, request.quantization, context.settings, context.console)
+    except JetsonError as error:
+        context.console.warning(f"it is not known whether {model.name} fits", error.message)
+        return model
+    return replace(model, shape=found)
+
+
 def decided(request: LlmRequest, context: LlmContext, goal: Goal = Goal.SERVED, *, dry_run: bool = False) -> Decision:
     """Decide, and do nothing: the first half of `prepare`. Raises as it."""
-    model, quantization = lookup.split_quantization(request.model, request.quantization)
+    named = lookup.as_typed(request.model, context.settings)
+    model, quantization = lookup.split_quantization(named, request.quantization)
     request = replace(request, model=model, quantization=quantization)
     decision = decide(request, look_up(request, context, dry_run=dry_run), goal)
     for what, why in decision.warnings:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from jetson_containers.core.errors import UsageError
+from jetson_containers.core.errors import UsageError, command
 from jetson_containers.core.text import shown
 from jetson_containers.hub.transfer import reference
 from jetson_containers.hub.transfer.errors import DownloadError
@@ -23,7 +24,7 @@ from jetson_containers.images.name import is_repository_path
 from jetson_containers.registry.types import DOCKER_HUB, split_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 OLLAMA = "ollama"
 OLLAMA_HOST = "registry.ollama.ai"
@@ -50,6 +51,11 @@ _FORMS: Mapping[str, str] = {
 }
 # Other programs' ways to write names of the hub and of ModelScope, whose own names follow.
 _HUB = re.compile(r"(?:ollama://)?(?:https?://)?(?:www\.)?(?P<host>hf\.co|huggingface\.co)/", re.IGNORECASE)
+_FILE = re.compile(r"file:(?://(?:localhost)?(?=/))?(?P<path>.+)", re.IGNORECASE)
+# The address of a file, but for those of a hub or its mirror: /ORG/NAME/resolve/REVISION/FILE.
+_ADDRESS = re.compile(
+    r"https?://[^/]+/(?![^/]+/[^/]+/(?:resolve|blob|raw)/)(?:[^?#]*/)?(?P<file>[^/?#]+\.gguf)(?:[?#].*)?", re.IGNORECASE
+)
 _PAGE = re.compile(
     r"(?:ollama://|https?://(?=[^/]+/models/))?(?:www\.)?modelscope\.(?:cn|ai)/(?:models/)?", re.IGNORECASE
 )
@@ -94,6 +100,12 @@ def parse(text: str) -> SourceReference | None:
     >>> parse("ollama://llama3.2:1b").path
     'library/llama3.2'
     """
+    if len(text) <= LONGEST and (address := _ADDRESS.fullmatch(text.strip())) and not _PAGE.match(text.strip()):
+        raise UsageError(
+            f"`{shown(text.strip())}` is a file on a server that gives no checksum, so it is not fetched here",
+            hint=command("curl", "-L", "-C", "-", "-o", f"data/models/{address['file']}", text.strip())
+            + f", then specify data/models/{address['file']}",
+        )
     given = _PAGE.sub("ms://", text.strip(), count=1) if _PAGE.match(text.strip()) else text.strip()
     match = _SCHEME.match(given)
     scheme = match["scheme"].lower() if match else ""
@@ -115,6 +127,33 @@ def of_hub(text: str) -> str:
     """
     match = _HUB.match(text)
     return f"{match['host'].lower()}/{text[match.end() :]}" if match else text
+
+
+def local_path(text: str) -> str:
+    """A path that is written with the scheme `file:`, without it; any other name as it is.
+
+    >>> local_path("file:///data/models/a%20b.gguf"), local_path("file:x.gguf"), local_path("org/name")
+    ('/data/models/a b.gguf', 'x.gguf', 'org/name')
+    """
+    match = _FILE.fullmatch(text)
+    return unquote(match["path"]) if match else text
+
+
+def aliased(text: str, aliases: Sequence[str]) -> str:
+    """What the user's own name stands for, by pairs `NAME=MODEL`, of which the last counts; else the name itself.
+
+    Raises UsageError for a pair that is none.
+
+    >>> aliased("mine", ["mine=ollama://llama3.2:1b"])
+    'ollama://llama3.2:1b'
+    """
+    meant = text
+    for pair in aliases:
+        name, equals, model = pair.partition("=")
+        if not (name.strip() and equals and model.strip()):
+            raise UsageError(f"`{shown(pair)}` is not an alias of a model", hint="write NAME=MODEL in `model_aliases`")
+        meant = model.strip() if name.strip() == text else meant
+    return meant
 
 
 def has_tags(text: str) -> bool:

@@ -41,6 +41,7 @@ from jetson_containers.sources.names import SourceReference, short_form
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jetson_containers.core.settings import Settings
     from jetson_containers.hub.describe import ModelInfo
     from jetson_containers.hub.transfer.reference import Reference
     from jetson_containers.llm.models.config import ModelConfig
@@ -159,6 +160,12 @@ def with_shape(model: Model, data: Path) -> Model:
         return replace(model, shape=of_path(place))
     except UsageError:  # the runtime will say what is wrong with it
         return model
+
+
+def as_typed(model: str, settings: Settings) -> str:
+    """What a name on the command line stands for: the user's alias, and a path without `file:`."""
+    found = model if full_name(model) else names.aliased(model, settings["model_aliases"])
+    return names.local_path(found)
 
 
 def split_quantization(model: str, quantization: str = "") -> tuple[str, str]:

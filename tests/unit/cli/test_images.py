@@ -13,7 +13,7 @@ from jetson_containers.builder.state import BuildState
 from jetson_containers.cli import images
 from jetson_containers.cli.app import App
 from jetson_containers.core.console import Console
-from jetson_containers.core.errors import ConfigError, NotReadyError
+from jetson_containers.core.errors import ConfigError, NotReadyError, UsageError
 from jetson_containers.engine.interface import EngineUsage
 from jetson_containers.images import labels
 from jetson_containers.plan import lock
@@ -242,3 +242,11 @@ def test_flatten_looks_for_the_image_before_it_says_anything(engine: FakeEngine)
     with pytest.raises(NotReadyError, match="no image `missing:1`"):
         images.flatten.main(["missing:1", "flat:1"], standalone_mode=False, obj=app)
     assert err.getvalue() == ""
+
+
+def test_push_of_a_name_without_registry_is_refused(engine: FakeEngine) -> None:
+    """Docker would take docker.io/library, where nobody may push; nothing is sent, and a name that works is shown."""
+    with pytest.raises(UsageError, match="names no registry") as error:
+        call(images.push, engine, "postgres:16")
+    assert "docker tag postgres:16 registry.example/me/postgres:16" in (error.value.hint or "")
+    assert not [each for each in engine.calls if each[0] == "push"]

@@ -291,6 +291,50 @@ def _model_name(text: str) -> object:
     return lookup.split_quantization(text), lookup.reference_of(text)
 
 
+# models of other sources
+
+
+def _source_name(text: str) -> object:
+    from jetson_containers.sources import names
+
+    found = names.elsewhere(text)
+    if found is not None:
+        again = names.of_folder(found.source, found.folder)
+        assert again is not None
+        assert again.folder == found.folder
+        assert "/" not in found.folder
+    return found, names.of_hub(text), names.has_tags(text)
+
+
+def _source_folder(text: str) -> object:
+    from jetson_containers.sources import names
+
+    return [names.of_folder(source, text) for source in names.SOURCES]
+
+
+def _source_manifest(name: str) -> Callable[[bytes], object]:
+    """A reader of manifests that a registry gives for a model; its configuration is the same bytes."""
+
+    def read(data: bytes) -> object:
+        from jetson_containers.sources import names
+        from jetson_containers.sources.oci import ArtifactSource
+        from jetson_containers.sources.ollama import OllamaSource
+
+        reference = names.parse(name)
+        assert reference is not None
+        kind = OllamaSource if reference.source == names.OLLAMA else ArtifactSource
+        return kind(_client(data), reference.host, say=lambda _text: None).files_of(reference)
+
+    return read
+
+
+def _source_files(data: bytes) -> object:
+    from jetson_containers.sources import modelscope
+
+    files, commit = modelscope.read_files(data)
+    return commit or modelscope.made_commit(files)
+
+
 # names, versions, platforms
 
 
@@ -691,6 +735,11 @@ def targets() -> tuple[Target, ...]:
         row("llm-prompts", [["a", {"text": "b"}, {"prompt": "c"}]], as_json, _prompts),
         row("llm-server-events", [{"choices": [{"delta": {"content": "x"}, "finish_reason": None}], "usage": {"prompt_tokens": 5}}], as_json, _server_events),
         row("llm-server-request", [{"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}], "prompt": "p", "max_tokens": 5, "stop": ["a"], "stream": True, "stream_options": {}}], as_json, _server_request),
+        row("source-name", ["ollama://llama3.2:1b", f"oci://ghcr.io/a/b:1@{DIGEST}", "ms://org/name@v1/x.gguf", "llama3.2:1b", "https://modelscope.cn/models/a/b/file/view/v1/c"], as_text, _source_name),
+        row("source-folder", ["registry.ollama.ai+library+llama3.2+1b", "a~5000+b+sha256~" + "ab" * 32, "modelscope.cn+org+name"], as_text, _source_folder),
+        row("source-ollama-manifest", [{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": DIGEST, "size": 5}, {"mediaType": "application/vnd.ollama.image.license", "digest": DIGEST, "size": 5}], "config": {"digest": DIGEST, "size": 7}}], as_json, _source_manifest("ollama://llama3.2:1b"), (JetsonError, DownloadError)),
+        row("source-oci-manifest", [{"layers": [{"mediaType": "application/vnd.docker.ai.gguf.v3", "digest": DIGEST, "size": 5}, {"mediaType": "a/b", "digest": DIGEST, "size": 5, "annotations": {"org.opencontainers.image.title": "x.gguf"}}], "config": {"digest": DIGEST, "size": 7}}], as_json, _source_manifest("oci://ghcr.io/a/b:1"), (JetsonError, DownloadError)),
+        row("source-modelscope-files", [{"Code": 200, "Data": {"Files": [{"Path": "a/b.gguf", "Type": "blob", "Size": 5, "Sha256": "ab" * 32, "Revision": COMMIT}], "LatestCommitter": {"Id": "", "ShortId": "01234567"}}}], as_json, _source_files, value_error),
         row("image-name", ["dustynv/mlc:0.1.0-r36.2.0", "registry:5000/x/llama_cpp:b9016-r36.4-cu126-22.04", f"a/b@{DIGEST}"], as_text, _image_name, value_error),
         row("image-labels", [_LABELS], as_json, _labels),
         row("platform-target", ["r36.4.0-cu126-py3.10", "x86_64,cu128", "jp6.1,orin-nx-16gb", "sbsa,ubuntu24.04"], as_text, _target),

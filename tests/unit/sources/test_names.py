@@ -161,3 +161,46 @@ def test_names_stay_inside_the_folder_of_their_source(scheme: str, rest: str) ->
     assert "/" not in found.folder
     assert not found.folder.startswith(".")
     assert names.of_folder(found.source, found.folder) == names.parse(found.repo)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://example.com/x.gguf",
+        "http://host:8000/a/b/x.GGUF?sig=1",
+        "https://example.com/org/x.gguf",
+        "https://a.b/c/d/e/f.gguf",
+    ],
+)
+def test_names_of_files_on_any_server_say_how_to_fetch_them(text: str) -> None:
+    """A file whose server gives no checksum is refused with the command that fetches it and goes on."""
+    with pytest.raises(UsageError, match="gives no checksum") as error:
+        names.parse(text)
+    assert "curl -L -C - -o data/models/" in (error.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://huggingface.co/org/x/resolve/main/a.gguf", "https://mirror.example/org/x/blob/main/a/b.gguf?download=true",
+        "https://mirror.example/org/x/raw/v1/a.gguf", "https://mirror.example/org/x",
+    ],
+)  # fmt: skip
+def test_names_of_pages_of_a_hub_or_its_mirror_are_left_to_it(text: str) -> None:
+    """The address of a file at a hub is a name of the hub."""
+    assert names.parse(text) is None
+
+
+@given(strategies.text(max_size=30))
+def test_names_of_local_files_lose_their_scheme_only(text: str) -> None:
+    """What has no scheme `file:` stays as it is."""
+    assert text.lower().startswith("file:") or names.local_path(text) == text
+
+
+def test_names_of_the_user_stand_for_models() -> None:
+    """The last alias of a name counts, aliases are not looked up again, and what is none is refused."""
+    pairs = ["a=ollama://x:1", "a = org/model", "b=a"]
+    assert [names.aliased(name, pairs) for name in ("a", "b", "c")] == ["org/model", "a", "c"]
+    for bad in ("a", "=b", "a="):
+        with pytest.raises(UsageError, match="is not an alias of a model"):
+            names.aliased("c", [bad])

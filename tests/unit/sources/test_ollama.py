@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,3 +257,40 @@ def test_ollama_model_is_weighed_before_the_download(
     assert not [path for path in data.rglob("*") if path.is_file()]
     server.fail("/storage/sha256:" + hashlib.sha256(WEIGHTS).hexdigest(), drop_after=100)
     assert json.loads(run(capsys, "llm", "fit", name, "--board", "orin-nx-16gb", "--json")[0])["model"] == name
+
+
+def test_ollama_model_has_the_name_that_its_user_gave_it(
+    capsys: Capture, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alias is a name for `download`, `llm fit`, `llm chat` and `llm rm`."""
+    monkeypatch.setenv("JETSON_CONTAINERS_MODEL_ALIASES", f"mine={name}")
+    run(capsys, "download", "mine")
+    assert json.loads(run(capsys, "llm", "fit", "mine", "--board", "orin-nx-16gb", "--json")[0])["model"] == name
+    argv = ("llm", "chat", "mine", "--prompt", "hi", "--dry-run", "--json", "--target", "cpu")
+    assert json.loads(run(capsys, *argv)[0])["runtime"] == "llama_cpp"
+    run(capsys, "llm", "rm", "-y", "mine")
+    assert json.loads(run(capsys, "llm", "list", "--json")[0]) == []
+
+
+def _number(key: str, value: int) -> bytes:
+    return struct.pack("<Q", len(key)) + key.encode() + struct.pack("<II", 4, value)
+
+
+def _large() -> bytes:
+    """The header of a file whose one tensor takes 128 GiB."""
+    kind = struct.pack("<Q", 20) + b"general.architecture" + struct.pack("<IQ", 8, 5) + b"llama"
+    shape = {"block_count": 80, "embedding_length": 8192, "attention.head_count": 64, "vocab_size": 128_256}
+    values = [kind, *(_number(f"llama.{key}", value) for key, value in shape.items())]
+    tensor = struct.pack("<Q", 13) + b"output.weight" + struct.pack("<IQQIQ", 2, 1 << 18, 1 << 18, 1, 0)
+    return b"GGUF" + struct.pack("<IQQ", 3, 1, len(values)) + b"".join(values) + tensor
+
+
+def test_ollama_model_that_does_not_fit_is_refused_before_the_download(
+    capsys: Capture, server: ModelServer, data: Path
+) -> None:
+    """`llm chat` reads the header first; what does not fit is exit status 2, and nothing is fetched."""
+    server.add_ollama("library/large", "65b", _large() + bytes(2 << 20), file_type="F16")
+    name = f"ollama://{server.host}/library/large:65b"
+    _, err = run(capsys, "llm", "chat", name, "--prompt", "hi", "--board", "orin-nano-4gb", "--target", "cpu", code=2)
+    assert re.search(r"orin-nano-4gb has .* GiB more memory", err)
+    assert not [path for path in data.rglob("*") if path.is_file()]
