@@ -102,14 +102,9 @@ def shown(row: diagnosis.Signature, line: str) -> str:
     start, end = found.span() if found else (0, 0)
     begin = max(0, min(start - (SHOWN - (end - start)) // 2, len(line) - SHOWN))
     begin = line.find(" ", begin) + 1 if begin else 0  # at a word
-<<<<<<< HEAD
-    end = line.find(" ", max(end, begin + SHOWN))  # at a word, too
-    return "… " * bool(begin) + (line[begin:end] + " …" if end >= 0 else line[begin:])
-=======
     end = max(end, begin + SHOWN)
     end = len(line) if end >= len(line) else max(line.rfind(" ", begin, end + 1), found.end() if found else 0)
     return "… " * bool(begin) + line[begin:end] + "…" * (end < len(line))
->>>>>>> main
 
 
 def table_row(row: diagnosis.Signature, said: diagnosis.Diagnosis) -> str:

@@ -17,6 +17,7 @@ from dataclasses import asdict, is_dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import OutputError, ReaderGoneError
+from jetson_containers.core.text import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -192,7 +193,7 @@ def width_of(stream: IO[str] | None) -> int:
     """Columns of a terminal; 0 for everything else, which takes lines of any length."""
     if stream is None or not stream.isatty():
         return 0
-    if (asked := os.environ.get("COLUMNS", "")).isascii() and asked.isdigit():
+    if is_number(asked := os.environ.get("COLUMNS", "")):
         return int(asked)
     try:
         return os.get_terminal_size(stream.fileno()).columns
