@@ -157,13 +157,15 @@ def test_run_refuses_a_command_in_the_place_of_the_image(
     assert calls()
 
 
-def test_build_dry_run_asks_for_one_list_and_one_inspect(
+def test_build_dry_run_asks_for_names_and_then_for_one_list_and_one_inspect(
     calls: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Build dry run asks for one list and one inspect."""
+    """Build dry run asks for the names of its stages, and where one is missing for one list and one inspect."""
     assert main(["build", "--dry-run", "mlc", "--target", TARGET]) == 0
     assert "to build" in capsys.readouterr().out
-    first, second = calls()
+    named, first, second = calls()
+    assert named.startswith("image inspect")
+    assert "jetson-containers/stage:" in named
     assert (first, inspected(second)) == (LIST, IDS)
 
 
@@ -181,5 +183,5 @@ def test_docker_sdk_is_not_imported(calls: Callable[[], list[str]], monkeypatch:
     assert main(["autotag", "thing", "--target", TARGET]) == 0
     assert main(["build", "--dry-run", "mlc", "--target", TARGET]) == 0
     assert main(["run", "--target", TARGET, "--dry-run", "thing", "ls"]) == 0
-    assert len(calls()) == 6
+    assert len(calls()) == 7
     assert {"docker", "requests"}.isdisjoint(sys.modules)

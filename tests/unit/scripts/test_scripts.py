@@ -203,7 +203,7 @@ def test_script_names_the_packages_it_installs() -> None:
     shown = subprocess.run([ROOT / "test.sh", "--help"], capture_output=True, text=True, check=True).stdout
     lists = re.findall(r"^\w+_PACKAGES=\(([^)]*)\)", text, re.MULTILINE)
     installed = re.findall(r"need_apt (.*)", text)
-    assert len(lists) == len(installed) == 3
+    assert len(lists) == len(installed) == 4
     assert all(words.startswith('"${') for words in installed)  # nothing but what the lists hold
     assert {"mmdebstrap", "debootstrap", "shellcheck"} <= set(shown.split())
     assert {package for words in lists for package in words.split()} <= set(shown.replace(",", " ").split())

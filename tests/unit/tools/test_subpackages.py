@@ -42,4 +42,4 @@ def test_subpackages_table_is_replaced_and_the_rest_of_the_page_kept(
 
 def test_subpackages_public_modules_are_those_of_the_docstring() -> None:
     """Of `images` others import these modules."""
-    assert subpackages.public("images") == ("compat", "labels", "name", "official", "space")
+    assert subpackages.public("images") == ("compat", "installed", "labels", "name", "official", "space")
