@@ -124,7 +124,8 @@ def _imports(contents: ImageContents) -> str:
 def _gpu_test(recorded: Mapping[str, Any]) -> str:
     if recorded.get("gpu"):
         return f"{recorded.get('status')}, with a GPU"
-    skipped = [entry["command"] for entry in recorded.get("results", ()) if entry.get("status") == "skipped"]
+    waiting = {"skipped", "deferred"}  # skipped: how images of before say it
+    skipped = [entry["command"] for entry in recorded.get("results", ()) if entry.get("status") in waiting]
     failed = [entry["command"] for entry in recorded.get("results", ()) if entry.get("status") == "failed"]
     others = f"; failed: {' '.join(failed)}" if failed else ""
     return (f"deferred: {' '.join(skipped)}" if skipped else "it has none") + others

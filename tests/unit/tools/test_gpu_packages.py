@@ -75,6 +75,7 @@ def test_row_says_what_was_asked_for_and_what_was_found() -> None:
         (record("passed", "passed"), "it has none"),
         (record("passed", "passed", gpu=True), "passed, with a GPU"),
         (record("skipped", "failed"), "deferred: test0.py; failed: test1.py"),
+        (record("passed", "deferred"), "deferred: test1.py"),
     ],
 )
 def test_gpu_test_is_deferred_only_where_there_is_one(tests: dict[str, Any], said: str) -> None:
