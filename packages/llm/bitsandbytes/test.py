@@ -19,7 +19,8 @@ print(*sorted(libraries))
 assert libraries
 
 if torch.version.cuda:
-    print(Path("/opt/sources/bitsandbytes").read_text().strip())
+    compiled = Path("/opt/sources/bitsandbytes")
+    print(compiled.read_text().strip() if compiled.exists() else "from the wheel of the Python index")
     wanted = "libbitsandbytes_cuda%s.so" % torch.version.cuda.replace(".", "")
     assert wanted in libraries, "torch will ask for %s" % wanted
     try:

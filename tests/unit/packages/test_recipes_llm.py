@@ -689,3 +689,21 @@ def test_mlc_source_asks_a_variable_for_its_name(tmp_path: Path) -> None:
     again = adapt_mlc(tmp_path)
     assert again.returncode == 1
     assert "not the source the recipe was written for" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "version", "dockerfile"),
+    [
+        ("x86_64,cu130", "0.50.2", "Dockerfile.cuda-wheel"),
+        ("sbsa,cu130", "0.50.2", "Dockerfile.cuda-wheel"),
+        ("r38.2.0", "0.50.2", "Dockerfile.cuda-wheel"),  # Thor alone
+        ("r39.2.0", "0.49.2", "Dockerfile"),  # Orin too, whose code the wheel lacks
+        ("r36.4.3", "0.49.2", "Dockerfile"),
+        ("x86_64,cu126", "0.49.2", "Dockerfile"),
+        ("cpu", "0.50.2", "Dockerfile.wheel"),
+    ],
+)
+def test_bitsandbytes_is_compiled_only_where_its_wheel_lacks_code(target: str, version: str, dockerfile: str) -> None:
+    """The published wheel is taken where it has code for all GPUs of the platform."""
+    package = load(target).find("bitsandbytes")
+    assert (package.version, package.dockerfile) == (version, dockerfile)
