@@ -110,3 +110,13 @@ def test_toolkits_from_wheels_have_the_programs_that_recipes_call(lock: Path) ->
     """A toolkit from wheels brings nvcc, and cuobjdump and nvdisasm, with which recipes check what they compiled."""
     names = set(re.findall(r"^([a-z0-9-]+)==", lock.read_text(), re.MULTILINE))
     assert names >= {"nvidia-cuda-nvcc", "nvidia-cuda-cuobjdump", "nvidia-cuda-nvdisasm"}
+
+
+@pytest.mark.parametrize(
+    ("target", "dockerfile"),
+    [("x86_64,cu130", "Dockerfile.wheel"), ("r39.2.0", "Dockerfile.wheel"), ("r38.2.0", "Dockerfile.wheel"),
+     ("r36.4.3", "Dockerfile"), ("x86_64,cu126", "Dockerfile")],
+)  # fmt: skip
+def test_cupy_is_compiled_only_where_no_wheel_has_code_for_the_platform(target: str, dockerfile: str) -> None:
+    """With CUDA 13 CuPy is the published wheel; before that it is compiled."""
+    assert load(target).find("cupy").dockerfile == dockerfile
