@@ -181,11 +181,21 @@ def main(argv: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+# How click names its types, which nobody types.
+_CLICK_WORDS = {
+    "is not a valid integer range": "is not a whole number",
+    "is not a valid float range": "is not a number",
+}
+
+
 def _usage_error(error: click.ClickException) -> UsageError:
     """Say click's errors as ours are said."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context else "jetson-containers"
-    return UsageError(error.format_message(), hint=f"see `{path} --help` for usage")
+    text = error.format_message()
+    for theirs, ours in _CLICK_WORDS.items():
+        text = text.replace(theirs, ours)
+    return UsageError(text, hint=f"see `{path} --help` for usage")
 
 
 def _asks_for_json(argv: list[str]) -> bool:

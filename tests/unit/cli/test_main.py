@@ -529,3 +529,20 @@ def test_pull_of_what_is_no_package_does_not_suggest_to_build_it(capsys: pytest.
     assert main.main(["pull", "nosuchthing", "--offline"]) == 127
     err = capsys.readouterr().err
     assert ("there is no package `nosuchthing`" in err, "./build.sh" in err) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["build", "--jobs", "x", "numpy"], "'x' is not a whole number"),
+        (["llm", "fit", "--vram", "much", "tiny"], "'much' is not a number"),
+        (["build", "--jobs", "-1", "numpy"], "-1 is not in the range x>=0"),
+    ],
+)
+def test_wrong_numbers_are_named_in_plain_words(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A value that is no number is said in words of ours, not by the name of click's type."""
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert said in err
