@@ -42,6 +42,7 @@ class ModelServer(HubServer):
         self.commit = "c0ffee" + "1" * 34  # of all of them; its answers say the first eight digits
         self.broken: dict[str, object] = {}  # keys of ModelScope's rows that are another value
         self.elsewhere = True  # whether blobs are at another host
+        self.plain: dict[str, bytes] = {}  # files by path, as any web server has them
 
     # what it holds
 
@@ -94,6 +95,8 @@ class ModelServer(HubServer):
             self._send(request, fault.status or 200, body, fault.headers)
         elif path == "/token":
             self._json(request, {"token": TOKEN})
+        elif path in self.plain:
+            self._plain(request, self.plain[path], headers)
         elif path.startswith("/storage/"):
             digest = path.removeprefix("/storage/")
             self._contents(request, File(self.blobs[digest], lfs=True), digest, "", fault)
@@ -104,6 +107,17 @@ class ModelServer(HubServer):
             self._send(request, 401, b"{}", {"WWW-Authenticate": challenge})
         else:
             self._registry(request, path, fault)
+
+    def _plain(self, request: Any, data: bytes, headers: Mapping[str, str]) -> None:
+        """Any web server's file; but for the question for its size, it counts as a request for the blob."""
+        if headers.get("range") == "bytes=0-0":
+            self._send(request, 206, data[:1], {"Content-Range": f"bytes 0-0/{len(data)}"})
+            return
+        digest = self.add_blob(data)
+        with self._lock:
+            self.seen.append(Seen(request.command, f"/storage/{digest}", dict(headers), self.host))
+            fault = self._fault(f"/storage/{digest}", request.command)
+        self._contents(request, File(data, lfs=True), digest, "", fault)
 
     def _modelscope(self, request: Any, path: str, fault: Any) -> None:
         asked = {key: values[0] for key, values in parse_qs(urlsplit(request.path).query).items()}

@@ -15,7 +15,8 @@ from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
 from jetson_containers.registry.types import UnreachableError
 from jetson_containers.sources import modelscope
-from jetson_containers.sources.names import MODELSCOPE, MODELSCOPE_HOST, OLLAMA
+from jetson_containers.sources.direct import DirectSource
+from jetson_containers.sources.names import DIRECT, MODELSCOPE, MODELSCOPE_HOST, OLLAMA
 from jetson_containers.sources.oci import ArtifactSource
 from jetson_containers.sources.ollama import OllamaSource
 
@@ -112,5 +113,7 @@ def _source(reference: SourceReference, settings: Settings, downloader: SourceDo
         token = settings.env.get(modelscope.TOKEN, "").strip()
         transport = Transport.of(settings, modelscope.ModelScopeSource.title)
         return modelscope.ModelScopeSource(transport, host or reference.host, token, **given)
+    if reference.source == DIRECT:
+        return DirectSource(Transport.of(settings, DirectSource.title), reference.host, **given)
     kind = OllamaSource if reference.source == OLLAMA else ArtifactSource
     return kind(RegistryClient.of(settings), reference.host, **given)

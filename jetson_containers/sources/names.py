@@ -3,6 +3,7 @@
     ollama://[[HOST/]NAMESPACE/]NAME[:TAG]    a model of Ollama's registry, or of another one that speaks its protocol
     oci://[HOST/]REPOSITORY[:TAG]             an artifact with GGUF layers in a registry of containers
     ms://ORGANIZATION/NAME[@REVISION][/FILE]  a repository of ModelScope; also the address of its page
+    https://HOST/PATH.gguf#sha256=HEX         one file of any server, with the checksum that it has to have
 
 Sources of the forms: Ollama's types/model/name.go, the OCI distribution specification, ModelScope's pages. Every part
 becomes part of an address and of a path, so nothing goes further that is not exactly of its form.
@@ -33,7 +34,8 @@ LATEST = "latest"
 OCI = "oci"
 MODELSCOPE = "modelscope"
 MODELSCOPE_HOST = "modelscope.cn"
-SOURCES = (OLLAMA, OCI, MODELSCOPE)  # and folders below `data/models`
+DIRECT = "direct"
+SOURCES = (OLLAMA, OCI, MODELSCOPE, DIRECT)  # and folders below `data/models`
 LONGEST = 1024  # characters of a name
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.)){0,127}"
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?!\.)){0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
@@ -56,6 +58,12 @@ _FILE = re.compile(r"file:(?://(?:localhost)?(?=/))?(?P<path>.+)", re.IGNORECASE
 _ADDRESS = re.compile(
     r"https?://[^/]+/(?![^/]+/[^/]+/(?:resolve|blob|raw)/)(?:[^?#]*/)?(?P<file>[^/?#]+\.gguf)(?:[?#].*)?", re.IGNORECASE
 )
+_STEP = r"(?!\.{1,2}/)[A-Za-z0-9._~%-]{1,128}"
+_CHECKED = re.compile(
+    rf"https?://(?P<host>{_HOST})/(?P<path>(?:{_STEP}/){{0,12}}[A-Za-z0-9._~%-]{{1,123}}\.gguf)#sha256=(?P<hex>[0-9a-f]{{64}})",
+    re.IGNORECASE,
+)
+_LONGEST_FOLDER = 255  # bytes of a file name
 _PAGE = re.compile(
     r"(?:ollama://|https?://(?=[^/]+/models/))?(?:www\.)?modelscope\.(?:cn|ai)/(?:models/)?", re.IGNORECASE
 )
@@ -101,9 +109,12 @@ def parse(text: str) -> SourceReference | None:
     'library/llama3.2'
     """
     if len(text) <= LONGEST and (address := _ADDRESS.fullmatch(text.strip())) and not _PAGE.match(text.strip()):
+        if found := _direct(text.strip()):
+            return found
         raise UsageError(
-            f"`{shown(text.strip())}` is a file on a server that gives no checksum, so it is not fetched here",
-            hint=command("curl", "-L", "-C", "-", "-o", f"data/models/{address['file']}", text.strip())
+            f"`{shown(text.strip())}` is a file on a server that gives no checksum, so it is not fetched like this",
+            hint="add the checksum from the page that names it, `ADDRESS#sha256=HEX`; or "
+            + command("curl", "-L", "-C", "-", "-o", f"data/models/{address['file']}", text.strip().partition("#")[0])
             + f", then specify data/models/{address['file']}",
         )
     given = _PAGE.sub("ms://", text.strip(), count=1) if _PAGE.match(text.strip()) else text.strip()
@@ -162,6 +173,8 @@ def has_tags(text: str) -> bool:
     >>> has_tags("ollama://mistral:Q4_0"), has_tags("ms://org/name-GGUF:Q4_0")
     (True, False)
     """
+    if _CHECKED.fullmatch(text):  # a port, and no quantization
+        return True
     match = _SCHEME.match(text)
     return match is not None and match["scheme"].lower() in {OLLAMA, OCI} and not _PAGE.match(text)
 
@@ -186,6 +199,10 @@ def of_folder(source: str, folder: str) -> SourceReference | None:
     host, _, rest = folder.partition("+")
     if source == MODELSCOPE:
         found = _modelscope(rest.replace("+", "/"))
+    elif source == DIRECT:
+        path, _, tag = rest.rpartition("+")
+        address = f"{host.replace('~', ':')}/{path.replace('+', '/')}"
+        found = _direct(f"https://{address}#sha256={tag.removeprefix('sha256~')}")
     else:
         path, _, tag = rest.rpartition("+")
         joint = "@" if tag.startswith("sha256~") else ":"
@@ -240,6 +257,22 @@ def _oci(rest: str) -> SourceReference | None:
         path=path,
         digest=parts[1] if match["tag"] or not whole else "",
     )
+
+
+def _direct(address: str) -> SourceReference | None:
+    """A file with its checksum; None without one, and for an address whose parts cannot be parts of a path."""
+    match = _CHECKED.fullmatch(address)
+    if match is None:
+        return None
+    host, digest = match["host"].lower(), match["hex"].lower()
+    found = SourceReference(
+        repo=f"https://{host}/{match['path']}#sha256={digest}",
+        revision=f"sha256:{digest}",
+        source=DIRECT,
+        host=host,
+        path=match["path"],
+    )
+    return found if len(found.folder) <= _LONGEST_FOLDER else None
 
 
 def _modelscope(rest: str) -> SourceReference | None:

@@ -45,10 +45,16 @@ def of_modelscope(server: ModelServer) -> str:
     return "ms://org/big-GGUF"
 
 
+def of_any_server(server: ModelServer) -> str:
+    server.plain["/models/big-Q4_K_M.gguf"] = WEIGHTS
+    return f"https://{server.host}/models/big-Q4_K_M.gguf#{digest_of(WEIGHTS).replace(':', '=')}"
+
+
 SOURCES: dict[str, Callable[[ModelServer], str]] = {
     "ollama": of_ollama,
     "oci": of_registry,
     "modelscope": of_modelscope,
+    "direct": of_any_server,
 }
 
 
