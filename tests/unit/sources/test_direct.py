@@ -46,6 +46,16 @@ def test_direct_file_is_downloaded_verified_listed_and_removed(
     assert not list(data.rglob("*.gguf"))
 
 
+def test_direct_file_is_weighed_and_planned_as_others(capsys: Capture, data: Path, address: str) -> None:
+    """`llm fit` reads the header of the file and keeps nothing; `llm chat` takes llama.cpp for it."""
+    out, _ = run(capsys, "llm", "fit", address, "--board", "orin-nx-16gb", "--json")
+    assert (json.loads(out)["model"], json.loads(out)["fits"]) == (address, True)
+    assert not [path for path in data.rglob("*") if path.is_file()]
+    run(capsys, "download", address)
+    argv = ("llm", "chat", address, "--prompt", "hi", "--dry-run", "--json", "--target", "cpu")
+    assert json.loads(run(capsys, *argv)[0])["runtime"] == "llama_cpp"
+
+
 def test_direct_file_with_another_checksum_is_refused(capsys: Capture, data: Path, address: str) -> None:
     """Bytes of another checksum are not taken, and nothing of them stays as a model."""
     wrong = address[:-8] + ("0" * 8 if HEX[-8:] != "0" * 8 else "1" * 8)
