@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed")
+pytestmark = pytest.mark.skipif(
+    shutil.which("podman") is None,
+    reason="cannot run here: Podman is not installed, and test.sh installs no second engine",
+)
 NAME = "jetson-podman-test:1"
 # What a nested machine may not do: raise limits. `crun` also wants one kind of cgroups.
 OPTIONS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
@@ -52,6 +55,6 @@ def test_podman_starts_an_image_that_was_copied_from_docker(image: str, tmp_path
         "run", "--podman", *OPTIONS, image, "/bin/sh", "-c", "echo kept > /data/file; echo ran", data=tmp_path / "data"
     )
     if "crun: cgroups in hybrid mode" in done.stderr:
-        pytest.skip("this machine's cgroups are not for crun")
+        pytest.skip("cannot run here: crun, which Podman starts containers with, refuses the cgroups of this machine")
     assert (done.returncode, done.stdout.strip()) == (0, "ran"), done.stderr
     assert (tmp_path / "data/file").read_text() == "kept\n"
