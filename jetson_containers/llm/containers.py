@@ -108,12 +108,14 @@ class Containers:
     ) -> Launch:
         """The docker command, without secrets in the argv. `written`: folders of /data to write, None: all of it."""
         from jetson_containers.launch.command import plan_run
-        from jetson_containers.launch.least import hand_over, user_of
+        from jetson_containers.launch.least import OWN_HOME, hand_over, user_of
         from jetson_containers.launch.options import parse
 
         least = bool(self.settings["least_privilege"])
         data = self.settings.path("data").absolute()
         own = ["--least"] * least + list(options)
+        if least and written is None:  # a step: some write beside where they are started, GPTQModel its `logs`
+            own += ["--workdir", OWN_HOME]
         if any(
             SCRIPTS_DIR in word for word in command
         ):  # otherwise a service file would need this checkout without using it
