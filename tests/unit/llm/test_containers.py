@@ -125,6 +125,14 @@ def test_containers_server_only_reads_the_data(containers: Containers) -> None:
     assert (planned.data / "models/mlc/cache").is_dir()
 
 
+def test_containers_start_steps_where_they_may_write(containers: Containers) -> None:
+    """A step begins in a folder that it may write: the image's root is not one, and /data is the user's."""
+    argv = containers.plan("image:1", (), ("python3", "-c", "0"), env={}).argv
+    assert argv[argv.index("--workdir") + 1] == "/tmp"
+    served = containers.server(Service(argv=("x",), model="m"), name="s").argv
+    assert "--workdir" not in served
+
+
 def test_containers_have_the_engines_own_rights_where_asked(containers: Containers) -> None:
     """The setting `least_privilege: false` gives back the engine's own rights and the host's network."""
     values = {**containers.settings.values, "least_privilege": settings.Value(False, "test")}
