@@ -13,7 +13,7 @@ from jetson_containers.builder import package_tests, records
 from jetson_containers.core.errors import JetsonError
 from jetson_containers.core.text import printable
 from jetson_containers.dockerfile import inject
-from jetson_containers.plan import keys
+from jetson_containers.plan import keys, lock
 from jetson_containers.plan.planner import context_of
 from jetson_containers.plan.stage import StageKind
 
@@ -172,10 +172,7 @@ def inputs(stage: Stage) -> dict[str, str]:
     if package is None or stage.context is None:
         return {}
     found = {"Dockerfile": keys.digest(inject.canonical(stage.dockerfile))}
-    images = {"BASE_IMAGE", "ARTIFACT_IMAGE"}  # their names hold the keys of other stages
-    for name, value in sorted(stage.build_args.items()):
-        if name not in images and not inject.is_job_number(name, value):
-            found[f"argument {name}"] = printable(value, LONGEST_VALUE)
+    found |= {f"argument {name}": printable(value, LONGEST_VALUE) for name, value in lock.arguments(stage).items()}
     try:
         found |= {f"file {file.path}": str(file.content) for file in context_of(package, stage.dockerfile)}
     except (JetsonError, OSError):

@@ -204,9 +204,9 @@ def find(place: Path, name: str) -> Path:
 
 def before(place: Path, record: Record) -> Record | None:
     """The newest earlier record of the same requests that holds stages; one that cannot be read is passed over."""
-    names = [path.stem for path in listed(place)]
-    older = listed(place)[names.index(record.id) + 1 :] if record.id in names else listed(place)
-    for path in older:
+    known = listed(place)
+    names = [path.stem for path in known]
+    for path in known[names.index(record.id) + 1 :] if record.id in names else known:
         try:
             found = read(path)
         except ConfigError:

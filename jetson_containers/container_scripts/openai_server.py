@@ -79,37 +79,17 @@ class Backend(Protocol):
         ...
 
 
-class Server(ThreadingHTTPServer):
-    """The listening socket and what its requests share: the backend, one lock, and whether it is loaded."""
+class LimitedServer(ThreadingHTTPServer):
+    """A listening socket, IPv4 or IPv6, with at most MOST_CONNECTIONS at once."""
 
     daemon_threads = True
     request_queue_size = 128  # of the base class's 5 the sixth waits a second, until its packet is sent again
 
-    def __init__(self, backend: Backend, host: str, port: int, api_key: str = "") -> None:
-        self.backend = backend
-        self.api_key = api_key
-        self.loaded = threading.Event()
-        self.stopping = threading.Event()
-        self.failure: BaseException | None = None
-        self.turn = threading.Lock()
-        self.created = int(time.time())
-        self.host = host
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
         self.free = threading.BoundedSemaphore(MOST_CONNECTIONS)
         if ":" in host:
             self.address_family = socket.AF_INET6
-        super().__init__((host, port), Handler)
-
-    def load(self) -> None:
-        """Load the model; a failure is kept and ends the server."""
-        try:
-            self.backend.load()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the server cannot work
-            traceback.print_exc()
-            self.failure = error
-            self.stop()
-        else:
-            self.loaded.set()
-            _log(f"ready: {self.backend.model_id}")
+        super().__init__((host, port), handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give a connection its thread, or refuse it where too many are open."""
@@ -127,6 +107,33 @@ class Server(ThreadingHTTPServer):
             super().process_request_thread(request, client_address)
         finally:
             self.free.release()
+
+
+class Server(LimitedServer):
+    """The listening socket and what its requests share: the backend, one lock, and whether it is loaded."""
+
+    def __init__(self, backend: Backend, host: str, port: int, api_key: str = "") -> None:
+        self.backend = backend
+        self.api_key = api_key
+        self.loaded = threading.Event()
+        self.stopping = threading.Event()
+        self.failure: BaseException | None = None
+        self.turn = threading.Lock()
+        self.created = int(time.time())
+        self.host = host
+        super().__init__(host, port, Handler)
+
+    def load(self) -> None:
+        """Load the model; a failure is kept and ends the server."""
+        try:
+            self.backend.load()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the server cannot work
+            traceback.print_exc()
+            self.failure = error
+            self.stop()
+        else:
+            self.loaded.set()
+            _log(f"ready: {self.backend.model_id}")
 
     def names_us(self, host: str) -> bool:
         """Whether a `Host` is an address, a name of this network, or the one the server was told to listen on."""

@@ -16,10 +16,8 @@ import hashlib
 import http.client
 import os
 import re
-import socket
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -37,34 +35,14 @@ ANSWER_TIME = 3600.0  # seconds without a byte of the server, which may load or 
 _PIECE = 1 << 16  # bytes
 
 
-class PageServer(ThreadingHTTPServer):
+class PageServer(openai_server.LimitedServer):
     """The page's socket, and where the model's server is."""
-
-    daemon_threads = True
-    allow_reuse_address = True
 
     def __init__(self, page: str, host: str, port: int, server: str) -> None:
         self.page = page.encode("utf-8")
         self.policy = content_policy(page)
         self.upstream = split_address(server)
-        self.free = threading.BoundedSemaphore(openai_server.MOST_CONNECTIONS)
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-        super().__init__((host, port), PageHandler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a connection its thread, or end it where too many are open."""
-        if self.free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a connection to its end."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self.free.release()
+        super().__init__(host, port, PageHandler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that went away is expected."""

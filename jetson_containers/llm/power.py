@@ -43,7 +43,7 @@ class PowerReport:
 
 @dataclass(kw_only=True)
 class PowerWatch:
-    """Collects readings while it is open; only those between `begin` and `end` count, once `begin` was called."""
+    """Collects readings while it is open; those before `begin` do not count."""
 
     source: str = ""
     readings: list[float] = field(default_factory=list)

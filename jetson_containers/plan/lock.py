@@ -16,7 +16,7 @@ from jetson_containers.core.errors import ConfigError, UsageError, command
 from jetson_containers.core.text import shown
 from jetson_containers.dockerfile import inject
 from jetson_containers.plan import keys
-from jetson_containers.plan.planner import always_taken, context_of
+from jetson_containers.plan.planner import context_of, is_content
 from jetson_containers.recipes import files, locks
 
 if TYPE_CHECKING:
@@ -68,10 +68,9 @@ def _stage(stage: Stage, resolve: Callable[[str, str], str]) -> dict[str, Any]:
     package = stage.definition
     if package is None or stage.context is None:
         return found
-    args = {name: value for name, value in stage.build_args.items() if _counts(name, value)}
     found["dockerfile"] = keys.digest(inject.canonical(stage.dockerfile))
     found["context"] = {file.path: file.content for file in context_of(package, stage.dockerfile)}
-    found["args"] = dict(sorted(args.items()))
+    found["args"] = arguments(stage)
     found["source"] = package.source
     if moving := _branch(package.source):
         found["resolved"] = {f"{moving[0]} {moving[1]}": resolve(*moving)}
@@ -80,9 +79,10 @@ def _stage(stage: Stage, resolve: Callable[[str, str], str]) -> dict[str, Any]:
     return found
 
 
-def _counts(name: str, value: str) -> bool:
-    images = name in {"BASE_IMAGE", "ARTIFACT_IMAGE"}  # their names hold the keys of other stages
-    return not images and not always_taken(name) and not inject.is_job_number(name, value)
+def arguments(stage: Stage) -> dict[str, str]:
+    """The build arguments that are part of a stage's key, without the names of the images it stands on."""
+    images = {"BASE_IMAGE", "ARTIFACT_IMAGE"}  # which hold the keys of other stages
+    return {n: value for n, value in sorted(stage.build_args.items()) if n not in images and is_content(n, value)}
 
 
 def _branch(source: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -149,11 +149,7 @@ class Planner:
             kind=part.kind.value,
             dockerfile=inject.canonical(part.text, part.path),
             context=context,
-            args={
-                name: value
-                for name, value in args.items()
-                if not always_taken(name) and not inject.is_job_number(name, value)
-            },
+            args={name: value for name, value in args.items() if is_content(name, value)},
             platform=self._platform.docker_platform,
             parent=parent.key if parent else self._root,
             artifacts=[artifact.key] if artifact else [],
@@ -226,6 +222,11 @@ def _definition(package: Package) -> list[str]:
 def always_taken(name: str) -> bool:
     """Whether a builder takes this argument without ARG; Docker leaves these out of its own cache keys as well."""
     return name in inject.PREDEFINED_ARGS or name.startswith("BUILDKIT_")
+
+
+def is_content(name: str, value: str) -> bool:
+    """Whether a build argument changes what is built: then it is part of the key."""
+    return not always_taken(name) and not inject.is_job_number(name, value)
 
 
 def quoted(names: Iterable[str]) -> str:
