@@ -76,7 +76,7 @@ _newer: list[NewerEngine] = []
 @pytest.fixture(scope="session")
 def newer_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewerEngine]:
     """An engine of the next Debian release beside the machine's own; its images are in the usual store."""
-    with _started(tmp_path_factory, "jtest0", containerd_store=False) as engine:
+    with _started(tmp_path_factory, containerd_store=False) as engine:
         _newer.append(engine)
         yield engine
         _newer.remove(engine)
@@ -85,13 +85,14 @@ def newer_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewerEngi
 @pytest.fixture(scope="session")
 def containerd_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewerEngine]:
     """As `newer_engine`, with its images in containerd's store, which alone can export a build cache."""
-    with _started(tmp_path_factory, "jtest1", containerd_store=True) as engine:
+    with _started(tmp_path_factory, containerd_store=True) as engine:
         yield engine
 
 
 @contextlib.contextmanager
-def _started(factory: pytest.TempPathFactory, bridge: str, *, containerd_store: bool) -> Iterator[NewerEngine]:
+def _started(factory: pytest.TempPathFactory, *, containerd_store: bool) -> Iterator[NewerEngine]:
     """Start dockerd with everything of its own: it must not share a bridge, a socket or a folder with the machine's."""
+    bridge = f"jtest{secrets.token_hex(4)}"  # never a name that a killed run left behind; 15 characters at most
     folder = _newer_debian()
     place = factory.mktemp(bridge)
     env = {
