@@ -6,15 +6,21 @@ The graph is that of `build --multiple --target r36.4.0`. Times of stages are st
 the bound takes `--seconds`. Everything of the farm is real (Dask's scheduler and workers, tasks, keys, priorities,
 resources), but for the engine: a stage sleeps. The bound is max(critical path, work / workers): no schedule is shorter.
 The makespan goes from the start of the first stage to the end of the last; what passes before (packing, sending) is not
-scaled, and stands beside it. It prints a line per number of workers and writes `result.json` beside itself, where the
-rows of other numbers of workers stay.
+scaled, and stands beside it. Pulling a parent that another worker built takes no time here; how many stages had to is
+counted. It prints a line per number of workers and writes `result.json` beside itself, where the rows of other numbers
+of workers stay.
+
+`simulated_minutes` is what the same rules take on a simulated clock, where handing over takes no time: no load of the
+machine is in it. What the measured makespan has more is time of this machine, which has all workers on its cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import heapq
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -35,7 +41,7 @@ from jetson_containers.builder.state import BuildState  # noqa: E402
 from jetson_containers.builder.types import BuildOptions  # noqa: E402
 from jetson_containers.cli.app import App  # noqa: E402
 from jetson_containers.core.console import Console, Level  # noqa: E402
-from jetson_containers.farm import access, client, serve, stage_task  # noqa: E402
+from jetson_containers.farm import access, client, handover, labels, serve, stage_task  # noqa: E402
 from jetson_containers.plan import request  # noqa: E402
 from jetson_containers.plan.plan import PlanOptions  # noqa: E402
 
@@ -77,6 +83,34 @@ def bound(merged: Graph, weights: dict[str, float], workers: int) -> float:
     return max(*longest.values(), sum(weights.values()) / workers)
 
 
+def simulated(merged: Graph, weights: dict[str, float], workers: int) -> float:
+    """The makespan on a clock that only stages move, with the farm's own choice of what is next."""
+    need = {labels.MEMORY: 1.0}
+    work = handover.Handover(
+        parents=merged.needs,
+        urgency=graph.priorities(merged, set(merged.nodes), _by_name(merged, weights)),
+        needs=dict.fromkeys(merged.nodes, need),
+    )
+    running: list[tuple[float, str, str]] = []  # when it ends, key, worker
+    now = 0.0
+    while work.going_on:
+        busy = {name: frozenset({key}) for _, key, name in running}
+        names = [f"w{number}" for number in range(workers)]
+        offers = [
+            handover.Offer(name=name, slots=1, resources=need, keys=busy.get(name, frozenset())) for name in names
+        ]
+        free = [name for name in names if name not in busy]
+        for turn in work.due(offers):
+            heapq.heappush(running, (now + weights[turn.key], turn.key, free.pop()))
+        now, key, name = heapq.heappop(running)
+        work.finish(key, name)
+    return now
+
+
+def _by_name(merged: Graph, weights: dict[str, float]) -> dict[str, float]:
+    return {graph.weight_name(node.stage): weights[key] for key, node in merged.nodes.items()}
+
+
 class SleepingMachine:
     """A worker's machine without an engine; notes who built what, and when."""
 
@@ -86,9 +120,11 @@ class SleepingMachine:
         self._scale = scale
         self._never = threading.Event()
         self.times: list[tuple[float, float]] = []  # when each stage began and ended
+        self.pulls = 0  # stages with a parent of another worker
 
-    def build(self, task: Any, _parents: Sequence[Any], tell: Callable[[str], None]) -> stage_task.StageResult:
+    def build(self, task: Any, parents: Sequence[Any], tell: Callable[[str], None]) -> stage_task.StageResult:
         """Sleep as long as the stage is stated to take."""
+        self.pulls += any(parent.worker != self.name for parent in parents)
         tell("building")
         stage = task.node.stage
         began = time.monotonic()
@@ -157,6 +193,9 @@ def measure(made: Sequence[BuildPlan], workers: int, limit: float) -> dict[str, 
         "bound_minutes": round(least, 1),
         "makespan_minutes": round(makespan / scale, 1),
         "ratio": round(makespan / limit, 3),
+        "simulated_minutes": round(simulated(merged, weights, workers), 1),
+        "pulls": sum(machine.pulls for machine in machines),
+        "load": round(os.getloadavg()[0], 1),
         "seconds_before_the_first_stage": round(began - asked, 1),
     }
 
