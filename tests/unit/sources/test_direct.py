@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.context import HubAdapter
+from jetson_containers.llm.models import lookup
 from jetson_containers.sources import names
 from tests.modelserver import digest_of
 from tests.unit.sources.helpers import WEIGHTS, run
@@ -126,6 +130,20 @@ def test_direct_reference_is_found_by_its_folder(text: str) -> None:
     assert names.of_folder(names.DIRECT, found.folder) == found
     assert names.parse(found.repo) == found
     assert names.has_tags(found.repo)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_direct_file_is_fetched_by_the_step_of_chat(data: Path, address: str, checked: bool) -> None:
+    """What `llm chat` does first for a file that is not here: the file is where the server in the container reads it."""
+    asked = address if checked else address.partition("#")[0]
+    hub = HubAdapter(settings=settings.load(), console=Console(level=Level.QUIET))
+    model = lookup.find(asked, data, hub, "")
+    assert model.first is not None
+    assert model.first.fetch is not None
+    assert not model.first.is_done()
+    model.first.fetch()
+    assert model.first.is_done()
+    assert (data / model.path.removeprefix("/data/")).read_bytes() == WEIGHTS
 
 
 # Addresses without a checksum
