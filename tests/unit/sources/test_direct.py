@@ -134,7 +134,7 @@ def test_direct_reference_is_found_by_its_folder(text: str) -> None:
 
 @pytest.mark.parametrize("checked", [True, False])
 def test_direct_file_is_fetched_by_the_step_of_chat(data: Path, address: str, checked: bool) -> None:
-    """What `llm chat` does first for a file that is not here: the file is where the server in the container reads it."""
+    """What `llm chat` does first for a file that is not here: it is then where the container reads it."""
     asked = address if checked else address.partition("#")[0]
     hub = HubAdapter(settings=settings.load(), console=Console(level=Level.QUIET))
     model = lookup.find(asked, data, hub, "")
