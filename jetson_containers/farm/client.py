@@ -178,20 +178,29 @@ class FarmBuild:
         """Hand over what a worker is free for, and wait for what ends; a worker may join at any time."""
         done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         while handover.going_on:
-            for turn in handover.due(_offers(client)):
-                names = [name for name in self.graph.needs[turn.key] if name in tasks]
-                parents = [futures[name] if turn.beside else self._results[name] for name in names]
-                futures[turn.key] = client.submit(
-                    serve.run_stage, tasks[turn.key], *parents, key=turn.key,
-                    resources=handover.needs[turn.key], priority=handover.urgency[turn.key], pure=False,
-                )  # fmt: skip
-                futures[turn.key].add_done_callback(done.put)
+            for future in self._hand_over(client, handover, tasks, futures):
+                future.add_done_callback(done.put)
             try:
                 ended = done.get(timeout=LOOK)
             except queue.Empty:
                 continue
             if not self._ended(ended, handover, len(tasks)):
                 return
+
+    def _hand_over(
+        self, client: Any, handover: Handover, tasks: Mapping[str, StageTask], futures: dict[str, Any]
+    ) -> list[Any]:
+        """Give Dask the stages whose turn it is; returns their futures."""
+        given = []
+        for due in handover.due(_offers(client)):
+            names = [name for name in self.graph.needs[due.key] if name in tasks]
+            parents = [futures[name] if due.beside else self._results[name] for name in names]
+            futures[due.key] = client.submit(
+                serve.run_stage, tasks[due.key], *parents, key=due.key,
+                resources=handover.needs[due.key], priority=handover.urgency[due.key], pure=False,
+            )  # fmt: skip
+            given.append(futures[due.key])
+        return given
 
     def _weight_name(self, key: str) -> str:
         return graph.weight_name(self.graph.nodes[key].stage)

@@ -15,6 +15,8 @@ from jetson_containers.farm.labels import MEMORY, lacking
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+PULL = 30.0  # seconds that pulling a parent is taken to cost: 3 GB at 100 MB/s
+
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
@@ -27,7 +29,7 @@ class Offer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
+class Due:
     """A stage whose turn it is. `beside`: a worker that has its parent is free."""
 
     key: str
@@ -68,23 +70,35 @@ class Handover:
     _lost: set[str] = field(default_factory=set)
 
     @property
+    def given(self) -> frozenset[str]:
+        """Stages that were handed over and have not ended."""
+        return frozenset(self._given)
+
+    @property
     def going_on(self) -> bool:
         """Whether anything is left to hand over or to wait for."""
         return len(self._where) + len(self._lost) < len(self.parents)
 
-    def due(self, offers: Sequence[Offer]) -> Iterator[Turn]:
+    def due(self, offers: Sequence[Offer]) -> Iterator[Due]:
         """Stages to hand over now; each counts as given."""
         seen = frozenset().union(*(offer.keys for offer in offers))
         rooms = [self._room(offer) for offer in offers]
         for key in sorted(self._given - seen):  # on their way to a worker
             self._reserve(key, rooms)
-        for key in self._ready():
-            if key in seen:  # another build asked for it: it waits for the same task
-                self._given.add(key)
-                yield Turn(key=key)
-            elif (room := self._reserve(key, rooms)) is not None:
-                self._given.add(key)
-                yield Turn(key=key, beside=room.offer.name in self._holders(key))
+        ready = self._ready()
+        for key in [key for key in ready if key in seen]:  # another build asked for it: it waits for the same task
+            ready.remove(key)
+            self._given.add(key)
+            yield Due(key=key)
+        given = []
+        while found := self._best(ready, rooms):
+            key, room, beside = found
+            room.take(self.needs[key])
+            ready.remove(key)
+            self._given.add(key)
+            given.append(Due(key=key, beside=beside))
+        # Dask places the others where nothing runs: those that have a place must have taken it.
+        yield from sorted(given, key=lambda due: not due.beside)
 
     def finish(self, key: str, worker: str) -> None:
         """Take note that a worker has made a stage."""
@@ -114,12 +128,23 @@ class Handover:
         left = offer.resources.get(MEMORY, 0.0) - used
         return _Room(offer=offer, slots=offer.slots - len(offer.keys), memory=left)
 
-    def _reserve(self, key: str, rooms: Sequence[_Room]) -> _Room | None:
-        """Take a place, beside a parent where one is free."""
-        need = self.needs[key]
-        holders = self._holders(key)
-        free = sorted((room for room in rooms if room.holds(need)), key=lambda room: room.offer.name not in holders)
-        if not free:
-            return None
-        free[0].take(need)
-        return free[0]
+    def _reserve(self, key: str, rooms: Sequence[_Room]) -> None:
+        """Count a stage in where it may be."""
+        for room in rooms:
+            if room.holds(self.needs[key]):
+                room.take(self.needs[key])
+                return
+
+    def _best(self, ready: Sequence[str], rooms: Sequence[_Room]) -> tuple[str, _Room, bool] | None:
+        """The stage that is next, its place, and whether that has a parent of it; a pull saved counts as urgency."""
+        best: tuple[float, str, _Room, bool] | None = None
+        for key in ready:  # the most urgent first
+            if best is not None and self.urgency[key] + PULL <= best[0]:
+                break
+            free = [room for room in rooms if room.holds(self.needs[key])]
+            holders = self._holders(key)
+            place = next((room for room in free if room.offer.name in holders), None)
+            urgency = self.urgency[key] + (PULL if place else 0.0)
+            if free and (best is None or urgency > best[0]):
+                best = (urgency, key, place or free[0], place is not None)
+        return best[1:] if best else None

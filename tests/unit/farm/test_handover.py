@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from jetson_containers.farm.handover import Handover, Offer, Turn
+from jetson_containers.farm.handover import PULL, Due, Handover, Offer
 
 GIB = 1 << 30
 
@@ -31,18 +31,27 @@ def handover(urgency: dict[str, float], **parents: list[str]) -> Handover:
 def test_handover_gives_as_many_as_workers_are_free_the_most_urgent_first() -> None:
     """Of three that can start, two are handed over; the third comes when a worker has none."""
     work = handover({"a": 1.0, "b": 3.0, "c": 2.0})
-    assert [turn.key for turn in work.due([offer("w1"), offer("w2")])] == ["b", "c"]
+    assert [due.key for due in work.due([offer("w1"), offer("w2")])] == ["b", "c"]
     assert list(work.due([offer("w1"), offer("w2")])) == []  # both are on their way, though no worker shows them yet
     work.finish("b", "w1")
-    assert [turn.key for turn in work.due([offer("w1"), offer("w2", "c")])] == ["a"]
+    assert [due.key for due in work.due([offer("w1"), offer("w2", "c")])] == ["a"]
 
 
 def test_handover_prefers_the_worker_of_a_parent_and_waits_for_none() -> None:
     """A child goes beside its parent where that worker is free, and elsewhere where it is not."""
-    work = handover({"a": 2.0, "b": 1.0, "c": 1.0}, b=["a"], c=["a"])
-    assert list(work.due([offer("w1"), offer("w2")])) == [Turn(key="a")]
+    work = handover({"a": 3.0, "b": 2.0, "c": 1.0}, b=["a"], c=["a"])
+    assert list(work.due([offer("w1"), offer("w2")])) == [Due(key="a")]
     work.finish("a", "w2")
-    assert list(work.due([offer("w1"), offer("w2")])) == [Turn(key="b", beside=True), Turn(key="c")]
+    assert list(work.due([offer("w1"), offer("w2")])) == [Due(key="b", beside=True), Due(key="c")]
+
+
+@pytest.mark.parametrize(("more", "first"), [(PULL - 1, "child"), (PULL + 1, "other")])
+def test_handover_weighs_a_pull_against_urgency(more: float, first: str) -> None:
+    """The free worker goes on with the child of its stage, unless another is more urgent by more than a pull."""
+    work = handover({"a": 1e3, "other": 500.0 + more, "child": 500.0}, child=["a"])
+    assert [due.key for due in work.due([offer("w1")])] == ["a"]
+    work.finish("a", "w1")
+    assert [due.key for due in work.due([offer("w1")])] == [first]
 
 
 def test_handover_heeds_memory_in_use_and_labels() -> None:
@@ -53,31 +62,31 @@ def test_handover_heeds_memory_in_use_and_labels() -> None:
         needs={"big": need(6 * GIB, gpu=1.0), "small": need(GIB)},
     )
     busy = offer("w1", "other", "big", slots=4, memory=8 * GIB, gpu=1e9)
-    assert [turn.key for turn in work.due([offer("w0", slots=0), offer("w2", memory=16 * GIB)])] == ["small"]
-    assert [turn.key for turn in work.due([busy])] == ["big"]  # somebody else asked for it: it is shared
+    assert [due.key for due in work.due([offer("w0", slots=0), offer("w2", memory=16 * GIB)])] == ["small"]
+    assert [due.key for due in work.due([busy])] == ["big"]  # somebody else asked for it: it is shared
     again = Handover(parents={"big": []}, urgency={"big": 1.0}, needs={"big": need(6 * GIB, gpu=1.0)})
     assert list(again.due([offer("w1", slots=4, memory=4 * GIB, gpu=1e9)])) == []
-    assert [turn.key for turn in again.due([offer("w1", slots=4, memory=6 * GIB, gpu=1e9)])] == ["big"]
+    assert [due.key for due in again.due([offer("w1", slots=4, memory=6 * GIB, gpu=1e9)])] == ["big"]
 
 
 def test_handover_memory_of_running_stages_of_this_build_is_taken() -> None:
     """Two slots are free, but the memory is enough for one of two stages."""
     work = Handover(parents={"a": [], "b": []}, urgency={"a": 2.0, "b": 1.0}, needs=dict.fromkeys("ab", need(3 * GIB)))
-    assert [turn.key for turn in work.due([offer("w1", slots=2, memory=5 * GIB)])] == ["a"]
+    assert [due.key for due in work.due([offer("w1", slots=2, memory=5 * GIB)])] == ["a"]
     assert list(work.due([offer("w1", "a", slots=2, memory=5 * GIB)])) == []
     work.finish("a", "w1")
-    assert [turn.key for turn in work.due([offer("w1", slots=2, memory=5 * GIB)])] == ["b"]
+    assert [due.key for due in work.due([offer("w1", slots=2, memory=5 * GIB)])] == ["b"]
 
 
 def test_handover_failure_takes_along_what_stands_on_it() -> None:
     """A failed stage and all above it are lost; the rest goes on, and then nothing is left."""
     work = handover({"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0}, b=["a"], c=["b"], d=["a"])
-    assert [turn.key for turn in work.due([offer("w")])] == ["a"]
+    assert [due.key for due in work.due([offer("w")])] == ["a"]
     work.finish("a", "w")
-    assert [turn.key for turn in work.due([offer("w")])] == ["b"]
+    assert [due.key for due in work.due([offer("w")])] == ["b"]
     assert work.fail("b") == ("b", "c")
     assert work.going_on
-    assert [turn.key for turn in work.due([offer("w")])] == ["d"]
+    assert [due.key for due in work.due([offer("w")])] == ["d"]
     work.finish("d", "w")
     assert not work.going_on
 
@@ -88,9 +97,9 @@ def makespan(work: Handover, seconds: dict[str, float], workers: int) -> float:
     now = 0.0
     while work.going_on:
         busy = {name: key for _, key, name in running}
-        for turn in work.due([offer(f"w{n}", *([busy[f"w{n}"]] if f"w{n}" in busy else [])) for n in range(workers)]):
+        for due in work.due([offer(f"w{n}", *([busy[f"w{n}"]] if f"w{n}" in busy else [])) for n in range(workers)]):
             name = next(f"w{n}" for n in range(workers) if f"w{n}" not in {name for _, _, name in running})
-            heapq.heappush(running, (now + seconds[turn.key], turn.key, name))
+            heapq.heappush(running, (now + seconds[due.key], due.key, name))
         now, key, name = heapq.heappop(running)
         work.finish(key, name)
     return now
