@@ -280,6 +280,18 @@ def test_fit_chat_and_serve_refuse_a_gguf_file_of_the_hub_before_they_fetch_it(
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("command", [("llm", "fit"), ("llm", "chat", "--prompt", "hi", "--dry-run")])
+@pytest.mark.parametrize(("name", "asked"), [("tiny-UD-Q4_K_XL", "UD-Q4_K_XL"), ("tiny-IQ4_XS", "iq4_xs")])
+def test_fit_and_chat_take_a_file_by_what_its_name_says(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], name: str, asked: str
+) -> None:
+    """A quantization that chooses a file by its name is no other one than the header's, which says Q8_0."""
+    hub.add("org/tiny-GGUF", {f"{name}.gguf": GGUF.read_bytes() + bytes(3 << 20), "tiny-Q2_K.gguf": b"GGUF"})
+    argv = [*command, f"org/tiny-GGUF:{asked}", "--board", "orin-nx-16gb", "--target", "r36.4.3", "--json"]
+    assert main.main(argv) == 0, capsys.readouterr()
+    assert asked in json.dumps(json.loads(capsys.readouterr().out))
+
+
 @pytest.mark.parametrize("header", [b"GGUF", b"PK" + bytes(5000), GGUF.read_bytes()[:300]])
 def test_fit_of_a_damaged_gguf_file_on_the_hub_names_it(hub: HubServer, header: bytes) -> None:
     """A file on the hub that is none is named."""
