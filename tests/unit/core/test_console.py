@@ -137,7 +137,7 @@ def test_columns_that_cannot_fit_are_blocks() -> None:
 def test_columns_of_a_header_alone_keep_the_width() -> None:
     """A table without rows is its header, also where it is narrow."""
     long = tuple(f"{letter * 9}" for letter in "abc")
-    assert columns([long], 12) == ["aaaaaaaaa", "  bbbbbbbbb", "  ccccccccc"]
+    assert columns([long], 12) == list(long)
 
 
 def test_wrapped_line_goes_on_below_its_text() -> None:
