@@ -46,12 +46,7 @@ def remote(name: str, quantization: str, settings: Settings, console: Console) -
         raise UsageError(f"`{name}` has no GGUF file of that name")
 
     def read(first: bytes) -> gguf.GgufFile:
-        try:
-            return gguf.parse(first, f"{info.id}/{file}")
-        except UsageError as error:
-            if first.startswith(gguf.MAGIC):
-                raise ValueError(error.message) from error
-            raise
+        return gguf.parse_begun(first, f"{info.id}/{file}")
 
     try:
         found = (
