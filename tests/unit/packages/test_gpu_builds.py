@@ -172,10 +172,14 @@ def test_numba_is_installed_without_the_layer_whose_library_is_missing(tmp_path:
         (layers / f"{name}.cpython-311-x86_64-linux-gnu.so").touch()
     python = tmp_path / "bin/python3"
     python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\ncase "$*" in *platlib*) echo {tmp_path}/place ;; *) echo "$*" >> {tmp_path}/log ;; esac\n')
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in\n*platlib*) echo {tmp_path}/place ;;\n*) echo "$*" >> {tmp_path}/log ;;\nesac\n'
+    )
     python.chmod(0o755)
     env = {"PATH": f"{python.parent}:/usr/bin:/bin", "NUMBA_VERSION": "9.9", "NUMBA_CUDA": "0.8"}
-    done = subprocess.run(["bash", str(TREE / "ml/numba/install.sh")], env=env, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", str(TREE / "ml/numba/install.sh")], env=env, check=False, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert sorted(file.name.partition(".")[0] for file in layers.iterdir()) == ["omppool", "workqueue"]
     log = (tmp_path / "log").read_text()
