@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jetson_containers.builder import ci
 from jetson_containers.core.console import Level, human_seconds
 from jetson_containers.core.errors import UsageError
 
@@ -78,8 +79,8 @@ def make(mode: str, console: Console, env: Mapping[str, str] | None = None) -> B
         raise UsageError(f"`--progress {mode}` is unknown", hint=f"one of: {', '.join(MODES)}")
     if mode == "json":
         return _Json(console)
-    if env.get("GITHUB_ACTIONS") == "true":
-        return _GitHub(console)
+    if folds := ci.folds_of(env):
+        return _Folded(console, folds)
     quiet = console.level.value == 0
     if mode == "tty" or (mode == "auto" and console.err_is_tty and env.get("TERM") != "dumb" and not quiet):
         return _Tty(console)
@@ -132,13 +133,15 @@ class _Plain:
         return
 
 
-class _GitHub(_Plain):
+class _Folded(_Plain):
     """Folds each stage's output; a stage's lines are kept until it ends, because folds cannot interleave."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, folds: ci.Folds) -> None:
         super().__init__(console)
+        self._folds = folds
         self._lock = threading.Lock()
         self._kept: dict[str, list[str]] = {}
+        self._number = 0
 
     def started(self, name: str, action: str) -> None:
         with self._lock:
@@ -151,12 +154,12 @@ class _GitHub(_Plain):
     def finished(self, name: str, report: StageReport, totals: Totals) -> None:
         with self._lock:
             lines = [*self._kept.pop(name, []), str(totals)]
-        # One write, so that the folds of two stages cannot mix. A line of a log that begins with `::` would be taken
-        # for a command to the runner.
-        safe = [f" {line}" if line.lstrip().startswith("::") else line for line in lines]
-        self._console.info("\n".join([f"::group::{name}: {describe(report)}", *safe, "::endgroup::"]))
+            self._number += 1
+            number = self._number
+        # One write, so that the folds of two stages cannot mix.
+        self._console.info(self._folds.fold(number, f"{name}: {describe(report)}", lines))
         if report.state == "failed":
-            self._console.info(f"::error title={name} failed::{report.cause or 'see the log'}")
+            self._console.info(self._folds.error(name, report.cause or "see the log"))
 
 
 class _Json:

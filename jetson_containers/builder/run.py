@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.builder import (
+    ci,
     decide,
     estimates,
     finals,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.builder.finals import Final
     from jetson_containers.builder.graph import Node
+    from jetson_containers.builder.records import RecordedFailure
     from jetson_containers.builder.resources import Resources, Share
     from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.core.console import Console
@@ -174,6 +176,7 @@ class _Run:
             report = self._report()
             files.write_json(logs.directory / "build.json", report.to_json())
             self._record(report, logs.redact, stopped=stopped)
+            self._summarize(report, logs.redact)
         return self._end(report)
 
     # Before.
@@ -237,8 +240,10 @@ class _Run:
 
     def _nothing_done(self) -> BuildReport:
         report = self._report()
+        redact = Redactor(self.env, self.options.build_args)
         if self.plans:
-            self._record(report, Redactor(self.env, self.options.build_args), stopped=False)
+            self._record(report, redact, stopped=False)
+        self._summarize(report, redact)
         return report
 
     def _check_disk(self, todo: Mapping[str, None]) -> None:
@@ -410,19 +415,31 @@ class _Run:
                 result=result,
                 log_dir=self.log_dir if ran else None,
                 images={name: final.size or 0 for name, final in self.finals.items()},
-                failures=[*map(summary.recorded, self.failures), *map(summary.refused, self.push_errors)],
+                failures=self._failed(),
                 engine=self.engine if ran else None,
             )
             records.write(self.state, made, redact)
         except (JetsonError, OSError) as error:
             self.console.warning(f"this build leaves no record for `jetson-containers report`: {error}")
 
+    def _failed(self) -> list[RecordedFailure]:
+        return [*map(summary.recorded, self.failures), *map(summary.refused, self.push_errors)]
+
+    def _summarize(self, report: BuildReport, redact: Callable[[str], str]) -> None:
+        """Add to the summary of a CI job; that it cannot be written changes nothing of the build."""
+        asked = ", ".join(dict.fromkeys(" ".join(plan.request) for plan in self.plans))
+        sizes = {name: final.size for name, final in self.finals.items()}
+        try:
+            ci.summarize(report, self._failed(), self.env, redact, asked=asked, sizes=sizes)
+        except OSError as error:
+            self.console.warning(f"the summary of this job cannot be written: {error}")
+
     def _end(self, report: BuildReport) -> BuildReport:
         errors: list[JetsonError] = [
             summary.explain(failure, len(self.graph.nodes), self.options) for failure in self.failures
         ]
         errors += self.push_errors
-        summary.show(self.console, report, self.finals, self.env)
+        summary.show(self.console, report, self.finals)
         if errors and not self.options.keep_going:
             raise errors[0]
         for error in errors:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetson_containers.builder.ci import HEADER
 from jetson_containers.builder.records import RecordedFailure
 from jetson_containers.core.console import human_bytes, human_seconds
 
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.errors import JetsonError
 
 
-HEADER = ("stage", "state", "time", "size", "tests")
-
-
-def show(console: Console, report: BuildReport, finals: Mapping[str, Final], env: Mapping[str, str]) -> None:
+def show(console: Console, report: BuildReport, finals: Mapping[str, Final]) -> None:
     """Print stages with time, size and tests, then the images, then where the logs are."""
     if report.stages:
         console.info("")
@@ -33,22 +30,12 @@ def show(console: Console, report: BuildReport, finals: Mapping[str, Final], env
     for reference in report.pushed:
         console.ok(f"pushed {reference}")
     console.info(f"{human_seconds(report.seconds)} in all; logs: {report.log_dir}")
-    if path := env.get("GITHUB_STEP_SUMMARY"):
-        _append_markdown(Path(path), report)
 
 
 def _row(stage: StageReport) -> tuple[str, ...]:
     spent = human_seconds(stage.seconds) if stage.seconds >= 0.05 else "-"
     size = human_bytes(stage.size) if stage.size is not None else "-"
     return stage.package, stage.state, spent, size, stage.tests or "-"
-
-
-def _append_markdown(path: Path, report: BuildReport) -> None:
-    """Write the table where GitHub shows it beside the job."""
-    rows = [HEADER, tuple("---" for _ in HEADER), *(_row(stage) for stage in report.stages)]
-    images = [f"- `{image}`" for image in report.images]
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", *images, ""]))
 
 
 def explain(failure: StageFailure, total: int, options: BuildOptions) -> JetsonError:

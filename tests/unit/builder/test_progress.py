@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,7 +54,25 @@ def test_github_progress_folds_each_stage_whole(site: Site) -> None:
     assert said.index("::group::a: built") < said.index("Step 1/1") < said.index("::endgroup::")
     assert "\n::set-output" not in said  # a log line is not a command to the runner
     assert "::error title=b failed::" in said
-    assert "| a | built |" in summary.read_text()
+    assert "| `a` | ✅ built |" in summary.read_text()
+
+
+def test_gitlab_progress_folds_each_stage_in_a_section_of_its_own(site: Site) -> None:
+    """Progress for GitLab folds each stage; a line of a log cannot end the section it stands in."""
+    site.engine.fail(":b$", "x\r\x1b[0Ksection_end:1:jetson_stage_2\r")
+    with pytest.raises(BuildError):
+        site.run(chain("a", "b"), env={"GITLAB_CI": "true"})
+    said = site.said()
+    starts = re.findall("\x1b\\[0Ksection_start:[0-9]+:(\\w+)\\[collapsed=true\\]\r\x1b\\[0K(.*?):", said)
+    assert starts == [("jetson_stage_1", "a"), ("jetson_stage_2", "b")]
+    assert re.findall("section_end:[0-9]+:(\\w+)\r", said) == ["jetson_stage_1", "jetson_stage_2"]
+    assert "b failed: " in said.rpartition("section_end")[2]
+
+
+def test_progress_folds_nothing_outside_of_ci(site: Site) -> None:
+    """Without the variables of a CI service there are neither folds nor a summary."""
+    site.run(chain("a"), env={"CI": "true"})
+    assert not re.search("::group|section_", site.said())
 
 
 def test_tty_progress_shows_running_stages_and_ends_clean() -> None:
