@@ -21,7 +21,7 @@ from jetson_containers.core.errors import JetsonError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jetson_containers.host.usage import WatchedContainer, Usage
+    from jetson_containers.host.usage import Usage, WatchedContainer
 
 _ROOT = Path("/")
 _OURS = "io.jetson-containers."  # labels of our containers, and of all that run an image of ours
