@@ -189,8 +189,8 @@ def _jiffies(row: str) -> tuple[int, int]:
 
 def _memory(root: Path) -> MemoryUsage:
     found = read_memory(root)
-    free = re.search(r"^SwapFree:\s+([0-9]+) kB$", _text(root / "proc/meminfo"), re.MULTILINE)
-    swap = found.swap - int(free[1]) * 1024 if free and found.swap is not None else None
+    free = found.swap_free
+    swap = max(found.swap - free, 0) if found.swap is not None and free is not None else None
     return MemoryUsage(total=found.total, used=found.in_use, swap_total=found.swap, swap_used=swap)
 
 

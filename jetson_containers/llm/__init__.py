@@ -6,5 +6,6 @@ steps out (`pipeline`) in `containers`; `chat`, `serve` and `bench` start the se
 (`client`).
 
 Public modules: `bench`, `chat`, `containers`, `context`, `conversation`, `decide`, `download_in_image`, `fit`,
-`image_answers`, `in_use`, `models`, `prepare`, `request`, `run_hints`, `serve`, `servers`, `shown_commands`, `stored`.
+`image_answers`, `in_use`, `metrics`, `models`, `prepare`, `request`, `run_hints`, `serve`, `servers`,
+`shown_commands`, `stored`.
 """
