@@ -1,4 +1,4 @@
-"""Ctrl-C and TERM while stages run: passed to the main loop instead of interrupting it anywhere."""
+"""Ctrl-C, TERM and HUP (a lost terminal) while stages run: passed to the main loop, which ends them in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
@@ -18,7 +18,8 @@ class Signals:
 
     `tell` runs inside a signal handler: it may do nothing but what is safe there (`SimpleQueue.put`). Outside the
     main thread, where Python allows no handlers, it does nothing. A signal that was ignored when the program started
-    stays so: a shell starts `command &` like that, and Ctrl-C is then meant for what runs in the foreground.
+    stays so: a shell starts `command &` like that, and Ctrl-C is then meant for what runs in the foreground; `nohup`
+    does it with HUP.
     """
 
     def __init__(self) -> None:

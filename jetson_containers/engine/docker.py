@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.core import json_text, mirrors
 from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
 from jetson_containers.core.process import TAIL, Children, FinishedProcess
-from jetson_containers.engine import argv, emulation
+from jetson_containers.engine import argv, emulation, owner
 from jetson_containers.engine.interface import BakeResult, Builder, BuildTimeoutError, LocalImage, RunResult
 from jetson_containers.engine.messages import DETAIL_LINES, translate
 from jetson_containers.engine.probe import Client, ProbedHost, major, probe, run_capabilities, unprobed_client
@@ -58,6 +58,7 @@ class DockerEngine:
         self._console = console
         self._given_host = host
         self._children = Children()
+        self._looked_for_orphans = False
 
     @functools.cached_property
     def _host(self) -> ProbedHost:
@@ -236,7 +237,8 @@ class DockerEngine:
         """
         name = argv.container_name(options) or f"jetson-containers-{os.getpid()}-{os.urandom(4).hex()}"
         more = ["--pull", "never"] if major(self.capabilities.client_version) >= 20 else []
-        words = argv.run(self.capabilities, image, command, name=name, options=[*more, *options])
+        words = argv.run(self.capabilities, image, command, name=name, options=[*more, *owner.label(), *options])
+        self._remove_orphans()
         remove = functools.partial(self._remove_container, name)
         try:
             ended = self._run(words, on_line, timeout=timeout, end_first=remove, keep=KEEP_LINES)
@@ -338,10 +340,11 @@ class DockerEngine:
         name = f"jetson-containers-flatten-{os.getpid()}"
         own = [] if image.architecture == self._own_architecture() else [f"--platform=linux/{image.architecture}"]
         changes = [word for line in flatten.instructions(config, labels) for word in ("--change", line)]
+        self._remove_orphans()
         with tempfile.TemporaryDirectory(prefix="jetson-containers-flatten-") as folder:
             rootfs = f"{folder}/{flatten.ROOTFS}"
             steps = (
-                ("container", "create", "--name", name, image.id, "true"),
+                ("container", "create", "--name", name, *owner.label(), image.id, "true"),
                 ("container", "export", "--output", rootfs, name),
                 # keeps owners, modes and links, and copies nothing twice
                 ("image", "import", *own, *changes, rootfs, target),
@@ -470,6 +473,13 @@ class DockerEngine:
         answer = self._host.ask(argv.docker(self.capabilities, "container", "inspect", "--format", form, name))
         started, _, oom = answer.out.strip().partition(" ")
         return bool(started) and not started.startswith(NEVER_STARTED), oom == "true"
+
+    def _remove_orphans(self) -> None:
+        """Once per process: remove containers of ours whose process was killed before it could."""
+        if not self._looked_for_orphans:
+            self._looked_for_orphans = True
+            for container in owner.orphans(lambda *args: self._host.ask(argv.docker(self.capabilities, *args)).out):
+                self._remove_container(container)
 
     def _remove_container(self, name: str) -> None:
         self._host.ask(argv.docker(self.capabilities, "container", "rm", "--force", "--volumes", name))

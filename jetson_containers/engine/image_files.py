@@ -7,7 +7,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NotReadyError
-from jetson_containers.engine import archive, argv
+from jetson_containers.engine import archive, argv, owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ def _chosen(tar: tarfile.TarFile, wanted: Callable[[str], bool]) -> Iterator[tup
 
 def _created(engine: Engine, image: str) -> str:
     """A container that is never started; a command is needed for images that have none."""
-    done = _docker(engine, "create", "--network", "none", image, "true")
+    done = _docker(engine, "create", "--network", "none", *owner.label(), image, "true")
     if done.returncode != 0:
         raise NotReadyError(f"`{image}` cannot be read", details=done.stderr.strip().splitlines()[-5:])
     return done.stdout.strip().splitlines()[-1]

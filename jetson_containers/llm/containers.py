@@ -7,13 +7,13 @@ import errno
 import hashlib
 import ipaddress
 import os
-import platform as machine
 import re
 import signal
 import subprocess
 import tempfile
 import threading
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,8 +21,7 @@ from jetson_containers.core import json_text
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, UsageError, command
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
-from jetson_containers.core.text import is_number
-from jetson_containers.engine import argv, bridge
+from jetson_containers.engine import argv, bridge, owner
 from jetson_containers.launch.podman import PODMAN_NETWORK
 from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR
 from jetson_containers.llm.step_progress import StepProgress
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from jetson_containers.llm.runtimes.interface import Service
     from jetson_containers.platforms.platform import Platform
 
-OWNER = "io.jetson-containers.owner"  # of a server's container: the process that ends it, as PID.START.PLACE
 SERVER = "io.jetson-containers.server"  # label of every server's container: those with it may be replaced
 FACTS = "io.jetson-containers.server.facts"  # what it serves, where and how, as JSON: see `servers.ServerFacts`
 HUB_VARIABLES = ("HF_ENDPOINT", "HF_HUB_OFFLINE")  # where the hub is, for users with a hub of their own
@@ -249,7 +247,7 @@ class Containers:
             # Podman's own service starts containers after a reboot, and only those with this policy.
             options += ["--detach", "--restart", "always" if self.settings["podman"] else "unless-stopped"]
         else:
-            options += ["--label", f"{OWNER}={owner()}"]
+            options += owner.label()
         below = (value.removeprefix("/data/") for value in service.env.values() if value.startswith("/data/"))
         written = tuple(dict.fromkeys(("cache", *below)))
         environment = without_tokens(os.environ)
@@ -315,7 +313,7 @@ def claim(planned: Launch, *, running: bool = False) -> None:
 
 def _remove_own(planned: Launch) -> None:
     """Remove the container that this process started, not one that others gave the same name."""
-    ours = (f"label={OWNER}={owner()}", f"name=^{re.escape(planned.name)}$")
+    ours = (f"label={owner.OWNER}={owner.owner()}", f"name=^{re.escape(planned.name)}$")
     words = ["--all", "--quiet", *(word for pattern in ours for word in ("--filter", pattern))]
     client = client_of(planned)
     for container in docker(client, "ps", *words).split():
@@ -363,12 +361,8 @@ def remove_orphans(client: Sequence[str]) -> None:
 
     To be called before a port is looked at: until then an orphan listens on its own.
     """
-    found = docker(client, "ps", "--quiet", "--filter", f"label={OWNER}").split()
-    shown = '{{.ID}} {{index .Config.Labels "' + OWNER + '"}}'  # what Podman 4 has too
-    for line in docker(client, "inspect", "--format", shown, *found).splitlines() if found else ():
-        container, _, whose = line.partition(" ")
-        if owner_process(whose) == 0:
-            docker(client, "rm", "--force", container)
+    for container in owner.orphans(partial(docker, client)):
+        docker(client, "rm", "--force", container)
 
 
 def stop_command(client: Sequence[str], *names: str) -> str:
@@ -401,30 +395,6 @@ def inspected(client: Sequence[str], fields: Mapping[str, str], *options: str) -
     return [json_text.parse(line) for line in shown.stdout.splitlines() if line.strip()]
 
 
-def owner() -> str:
-    """This process, as in the label of its servers."""
-    return f"{os.getpid()}.{started_at(os.getpid())}.{_place()}"
-
-
-def owner_process(whose: str) -> int | None:
-    """The process of an owner label; 0 where it has ended, None where it is one that cannot be seen here."""
-    pid, start, place = (*whose.split("."), "", "", "")[:3]
-    if place != _place() or not is_number(pid):
-        return None
-    return int(pid) if started_at(int(pid)) == start else 0
-
-
-def _place() -> str:
-    """Where a process number means something: the boot, name space and user whose processes are seen here.
-
-    One engine may serve several of them: containers that have its socket, remote machines, users.
-    """
-    parts = [machine.node(), str(os.getuid())]
-    with contextlib.suppress(OSError):
-        parts += [str(Path("/proc/self/ns/pid").readlink()), Path("/proc/sys/kernel/random/boot_id").read_text("ascii")]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-
-
 def client_for(engine: ContainerEngine) -> tuple[str, ...]:
     """The docker client of an engine, with sudo where that is needed."""
     return tuple(argv.docker(engine.run_capabilities))
@@ -445,15 +415,6 @@ def ask_docker(client: Sequence[str], *words: str) -> subprocess.CompletedProces
     return subprocess.run(
         [*client, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
     )
-
-
-def started_at(pid: int) -> str:
-    """When a process started, in clock ticks since boot; "" without one. Numbers are reused, start times are not."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text.rpartition(")")[2].split()[19]
 
 
 def without_tokens(env: Mapping[str, str]) -> dict[str, str]:

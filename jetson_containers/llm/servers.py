@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import checked, json_text
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError, command
+from jetson_containers.engine import owner
 from jetson_containers.llm import containers
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def stop(server: RunningServer, client: Sequence[str]) -> None:
     One that a command of this machine waits for is ended by that command, which then ends as with Ctrl-C. Raises
     NotReadyError where docker does not remove it.
     """
-    if (pid := containers.owner_process(server.owner)) and pid != os.getpid():
+    if (pid := owner.owner_process(server.owner)) and pid != os.getpid():
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _PATIENCE
@@ -188,9 +189,7 @@ def _read(shown: Mapping[str, Any]) -> RunningServer:
     labels = shown.get("labels") or {}
     texts = {key: str(shown.get(key) or "") for key in ("id", "name", "status", "since", "image")}
     texts["name"] = texts["name"].removeprefix("/")
-    return RunningServer(
-        **texts, facts=_facts(labels.get(containers.FACTS, "")), owner=labels.get(containers.OWNER, "")
-    )
+    return RunningServer(**texts, facts=_facts(labels.get(containers.FACTS, "")), owner=labels.get(owner.OWNER, ""))
 
 
 def _facts(label: str) -> ServerFacts:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import JetsonError, NotReadyError
 from jetson_containers.engine.interface import RunCapabilities
+from jetson_containers.engine.owner import OWNER
 from jetson_containers.llm import containers, servers
 from jetson_containers.llm.pipeline.steps import Pipeline, final_argv
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
@@ -122,7 +123,7 @@ def _start(made: Containers, server: DryServer) -> list[str]:
     """The line that starts the server, without the label by which it would be ended together with this command."""
     planned = made.server(server.service, name=server.name, detach=server.detach, listening=server.listening)
     argv = list(planned.argv)
-    owners = [index for index, word in enumerate(argv) if word.startswith(f"{containers.OWNER}=")]
+    owners = [index for index, word in enumerate(argv) if word.startswith(f"{OWNER}=")]
     for index in reversed(owners):
         del argv[index - 1 : index + 1]
     if not server.key_name:

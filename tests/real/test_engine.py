@@ -242,6 +242,26 @@ def test_stop_ends_a_build_in_another_thread(each_engine: DockerEngine, scratch_
         engine.run(scratch_base, ["true"])
 
 
+def test_container_of_a_killed_process_is_removed_by_the_next(engine: DockerEngine, scratch_base: str) -> None:
+    """SIGKILL leaves no time to remove a container: the next process that runs one does."""
+    program = (
+        "from jetson_containers.engine.docker import DockerEngine\n"
+        "import sys\n"
+        f"DockerEngine().run('{scratch_base}', ['sh', '-c', 'echo begun; sleep 600'],\n"
+        "    options=['--name', sys.argv[1]], on_line=lambda line: print(line, flush=True))\n"
+    )
+    name = f"jetson-test-{SESSION}-killed"
+    with subprocess.Popen([sys.executable, "-c", program, name], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "begun\n"
+        child.kill()
+    client = docker.from_env()
+    with contextlib.closing(client):
+        assert len(client.containers.list(all=True, filters={"name": name})) == 1
+        assert engine_for("auto").run(scratch_base, ["true"]).exit_code == 0
+        assert client.containers.list(all=True, filters={"name": name}) == []
+
+
 def test_ctrl_c_during_a_container_removes_it(each_engine: DockerEngine, scratch_base: str) -> None:
     """Ctrl-C during a container removes it."""
     program = (

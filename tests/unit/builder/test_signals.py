@@ -15,7 +15,7 @@ from jetson_containers.core.errors import (
 from tests.unit.builder.helpers import Site, chain
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_stops_children_first_and_leaves_nothing_half_done(site: Site, number: signal.Signals) -> None:
     """A signal stops children first and leaves nothing half done."""
     site.engine.hang(":b$")

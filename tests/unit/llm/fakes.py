@@ -9,10 +9,11 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import NothingMatchedError
+from jetson_containers.engine.owner import OWNER
 from jetson_containers.launch import gpu
 from jetson_containers.launch.command import Launch
 from jetson_containers.llm import prepare, session
-from jetson_containers.llm.containers import OWNER, SERVER, Containers
+from jetson_containers.llm.containers import SERVER, Containers
 from jetson_containers.llm.conversation import ChatOptions, Conversation
 from jetson_containers.llm.decide import Decision, Goal
 from jetson_containers.llm.line_input import LineInput
@@ -43,6 +44,9 @@ class NoHub:
 
     def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
         raise AssertionError(reference)
+
+    def shape(self, reference: str, quantization: str) -> Any:
+        raise AssertionError(reference, quantization)
 
 
 def no_engine() -> Any:

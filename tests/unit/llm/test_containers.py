@@ -15,16 +15,14 @@ import pytest
 
 from jetson_containers.core import settings
 from jetson_containers.core.errors import InterruptedByUserError, UsageError
+from jetson_containers.engine.owner import OWNER, owner
 from jetson_containers.llm.containers import (
-    OWNER,
     Containers,
     claim,
     client_for,
     log_of,
-    owner,
     remove_orphans,
     running,
-    started_at,
     terminate_on_signals,
     without_tokens,
 )
@@ -159,12 +157,6 @@ def test_containers_give_a_step_the_threads_that_were_asked_for(containers: Cont
     assert replace(containers, threads=2).variables(replace(step, env={"OMP_NUM_THREADS": "1"})) == {
         "OMP_NUM_THREADS": "1"
     }
-
-
-def test_containers_know_a_process_by_its_start() -> None:
-    """A process is known by its start."""
-    assert started_at(os.getpid()).isdigit()
-    assert started_at(2**22 + 1) == ""
 
 
 def test_containers_log_has_a_place_where_the_logs_belong_to_another_user(

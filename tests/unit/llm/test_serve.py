@@ -22,9 +22,10 @@ from jetson_containers.core.errors import (
     StepError,
     UsageError,
 )
+from jetson_containers.engine.owner import OWNER, owner
 from jetson_containers.llm import prepare, serve, session
 from jetson_containers.llm.client import OpenAIClient
-from jetson_containers.llm.containers import OWNER, Containers, end, owner, running
+from jetson_containers.llm.containers import Containers, end, running
 from jetson_containers.llm.request import LlmRequest
 from tests.fakes import FakeEngine
 from tests.unit.llm.fakes import OURS, Docker, prepared, server

@@ -13,6 +13,7 @@ import pytest
 from jetson_containers.cli import main
 from jetson_containers.cli.app import App
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
+from jetson_containers.engine.owner import OWNER, owner, started_at
 from jetson_containers.llm import containers, serve, servers, web_page
 from jetson_containers.llm.request import LlmRequest
 from jetson_containers.llm.runtimes.interface import Service
@@ -103,9 +104,9 @@ def test_servers_stop_lets_the_command_that_waits_end_it(
 ) -> None:
     """A server in the foreground of another terminal is ended by that command, as with Ctrl-C."""
     with subprocess.Popen(["sleep", "60"]) as waiting:
-        place = containers.owner().rpartition(".")[2]
-        label = f"{waiting.pid}.{containers.started_at(waiting.pid)}.{place}"
-        running[:] = [container("f", TINY, labels={containers.OWNER: label})]
+        place = owner().rpartition(".")[2]
+        label = f"{waiting.pid}.{started_at(waiting.pid)}.{place}"
+        running[:] = [container("f", TINY, labels={OWNER: label})]
         monkeypatch.setattr(containers, "docker", lambda *_: "" if waiting.poll() is not None else "f-id")
         monkeypatch.setattr(containers, "pause", lambda _seconds: waiting.wait(30))
         (server,) = servers.listing(())

@@ -13,6 +13,7 @@ import pytest
 
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import EngineMissingError
+from jetson_containers.engine.owner import OWNER
 from jetson_containers.llm import containers, prepare, serve, shown_commands
 from jetson_containers.llm.prepare import Goal
 from jetson_containers.llm.request import LlmRequest
@@ -64,7 +65,7 @@ def test_shown_commands_run_in_a_shell_that_they_are_pasted_into(here: LlmContex
     assert " -i" not in words  # it would swallow the lines behind it
     assert "sesame" not in " ".join([*lines, *words])
     assert 'export LLAMA_API_KEY="$MY_KEY"' in lines
-    assert not any(containers.OWNER in word for word in words)
+    assert not any(OWNER in word for word in words)
 
 
 def test_shown_commands_mark_what_is_done(here: LlmContext) -> None:
