@@ -265,6 +265,35 @@ def test_server_listens_on_loopback_only_and_hides_its_key(served: tuple[str, in
     assert "sesame" not in processes
 
 
+def test_server_of_llama_cpp_stands_behind_the_checks(image: str, data: Path) -> None:
+    """Pages from elsewhere and upgrades are refused in front of llama-server, whose answers come through."""
+    with foreground(image, data) as (process, host, port):
+        asked = [
+            status_of(host, port, {}),
+            status_of(host, port, {"Host": "evil.example"}),
+            status_of(host, port, {"Origin": "http://evil.example"}),
+            status_of(host, port, {"Upgrade": "websocket", "Connection": "Upgrade"}),
+        ]
+        body = {"messages": [{"role": "user", "content": "What is a Jetson?"}], "max_tokens": 8, "stream": True}
+        request = urllib.request.Request(
+            f"http://{host}:{port}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            events = answer.read().decode().split("\n\n")
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 0
+    assert asked == [200, 403, 403, 501]
+    assert len([event for event in events if event.startswith("data: {")]) > 1
+    assert events[-2] == "data: [DONE]"
+
+
+def status_of(host: str, port: int, headers: dict[str, str]) -> int:
+    connection = http.client.HTTPConnection(host, port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request("GET", "/health", headers=headers)
+        return connection.getresponse().status
+
+
 def test_bench_measures_prefill_and_decode(image: str, data: Path, tmp_path: Path) -> None:
     """The benchmark measures prefill and decode."""
     csv = tmp_path / "out" / "bench.csv"
