@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @command("ps")
 @podman_option
-def ps(app: App, /) -> int:
+def ps(app: App) -> int:
     """List the servers that run here: model, address, since when.
 
     Example: jetson-containers llm ps --json
@@ -38,7 +38,7 @@ def ps(app: App, /) -> int:
 @click.argument("server", required=False, default="", metavar="[MODEL|NAME]")
 @click.option("--all", "everything", is_flag=True, help="End all servers of `llm serve`.")
 @podman_option
-def stop(app: App, /, *, server: str, everything: bool) -> int:
+def stop(app: App, *, server: str, everything: bool) -> int:
     """End a server, named by its model, its container or its address; without a name the only one.
 
     Example: jetson-containers llm stop Qwen2.5-1.5B-Instruct
@@ -68,7 +68,7 @@ def stop(app: App, /, *, server: str, everything: bool) -> int:
 @click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C or the end of the server.")
 @click.option("--tail", "-n", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 @podman_option
-def logs(app: App, /, *, server: str, follow: bool, tail: int | None) -> int:
+def logs(app: App, *, server: str, follow: bool, tail: int | None) -> int:
     """Show what a server printed, named as in `llm stop`.
 
     Example: jetson-containers llm logs -f Qwen2.5-1.5B-Instruct

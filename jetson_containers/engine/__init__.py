@@ -8,6 +8,6 @@ by command, `sdk` through the Docker SDK where streams or events are needed. `ow
 container. `interface` is what the rest of the program sees, `bridge` where it cannot give networks, `podman_engine`
 Podman for `run` and `llm`. Nothing is probed or imported before it is used.
 
-Public modules: `archive`, `argv`, `bake`, `bridge`, `cdi`, `context`, `docker`, `emulation`, `image_files`,
+Public modules: `archive`, `argv`, `bake`, `bridge`, `context`, `docker`, `emulation`, `image_files`,
 `interface`, `owner`, `podman_engine`, `pull`.
 """
