@@ -98,16 +98,26 @@ def run(
     values = dict(os.environ if environ is None else environ)
     withheld = sorted(name for name, value in values.items() if is_secret(name, value))
     target = facts(platform)
+    readable = (PACKAGE, *map(_whole_tree, roots), *(job.directory for job in jobs))
     request: dict[str, Any] = {
         "facts": target,
         "roots": [str(root) for root in roots],
+        "home": str(_home()),
+        "readable": [str(path) for path in readable],
         "known": list(known),
         "environ": _of_target({name: value for name, value in values.items() if name not in withheld}, target),
         "withheld": withheld,
         "seconds": seconds,
     }
-    readable = (PACKAGE, *map(_whole_tree, roots), *(job.directory for job in jobs))
     return _Conversation(jobs, request, seconds, readable).hold()
+
+
+def _home() -> Path | str:
+    """The user's; "" where there is none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return ""
 
 
 def _whole_tree(root: Path) -> Path:
@@ -190,7 +200,8 @@ class _Conversation:
             else:
                 if all(index in self._answers for index in todo):
                     return
-        if sandboxed and not heard:  # no file ran yet: the sandbox itself did not start
+            refused = sandboxed and not heard and child.has_failed
+        if refused:  # no file ran yet: the sandbox itself did not start
             self._sandboxed = None
             return
         left = [index for index in todo if index not in self._answers]
@@ -280,6 +291,11 @@ class _Child:
                 if stream is not None:
                     stream.close()
             self._process.wait()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended by itself with an error; one that is only slow has not."""
+        return bool(self._process and self._process.poll())
 
     def messages(self, patience: float) -> Iterator[dict[str, Any] | str]:
         """The answers as they come; a text at the end says how it ended if it did not end well."""
