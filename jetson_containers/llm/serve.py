@@ -229,7 +229,7 @@ def _page_url(address: str, page: int) -> str:
 
 def _options(decision: Decision, wanted: ServeRequest, port: int, listening: Listening) -> ServeOptions:
     key, threads = bool(wanted.api_key_env), decision.request.threads
-    return ServeOptions(port=port, host=listening.host, threads=threads, api_key=key)
+    return ServeOptions(port=port, host=listening.host, threads=threads, api_key=key, metrics=True)
 
 
 def _planned(
