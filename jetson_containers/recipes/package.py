@@ -45,7 +45,7 @@ def render(recipe: Recipe, platform: Platform) -> tuple[Package, ...]:
     return tuple(packages)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Work:
     """What one recipe has asked for: versions times variants times arguments can be more than there is memory."""
 
