@@ -21,6 +21,7 @@ import pytest
 
 from jetson_containers.llm.pipeline import manifest
 from tests.hubserver import HubServer
+from tests.modelserver import ModelServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,6 +194,32 @@ def test_chat_serves_a_gguf_file_as_it_is(image: str, data: Path) -> None:
     """A GGUF file is served as it is."""
     done = run("llm", "chat", str(data / ARTEFACT), "--image", image, "-p", "Who are you?", data=data)
     assert "tiny llama" in done.stdout
+
+
+@pytest.mark.parametrize("source", ["hub", "ollama", "direct"])
+def test_chat_fetches_a_gguf_file_that_is_not_here_and_answers(
+    image: str, data: Path, tmp_path: Path, source: str
+) -> None:
+    """A file of the hub, of a registry and of any server is fetched by `chat` itself, once, and answers."""
+    run("llm", "quantize", "tiny", "--image", image, data=data)
+    weights, place = (data / ARTEFACT).read_bytes(), tmp_path / "data"
+    place.mkdir()
+    with HubServer() as hub, ModelServer() as server:
+        hub.add("org/tiny-GGUF", {"tiny-Q4_K_M.gguf": weights})
+        server.add_ollama("library/small", "1b", weights, file_type="Q4_K_M")
+        server.plain["/files/tiny-Q4_K_M.gguf"] = weights
+        name = {
+            "hub": "org/tiny-GGUF:Q4_K_M",
+            "ollama": f"ollama://{server.host}/library/small:1b",
+            "direct": f"https://{server.host}/files/tiny-Q4_K_M.gguf",
+        }[source]
+        for _ in range(2):
+            hub.forget()
+            server.forget()
+            done = run("llm", "chat", name, "--image", image, "-p", "Who are you?", data=place, HF_ENDPOINT=hub.url)
+            assert "tiny llama" in done.stdout
+        fetched_again = sum({**hub.sent, **server.sent}.values())
+        assert fetched_again < 1000  # bytes: what the model is may be asked again, its weights may not
 
 
 @pytest.fixture

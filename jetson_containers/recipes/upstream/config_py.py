@@ -190,7 +190,8 @@ class _Conversation:
             else:
                 if all(index in self._answers for index in todo):
                     return
-        if sandboxed and not heard:  # no file ran yet: the sandbox itself did not start
+            refused = sandboxed and not heard and child.has_failed
+        if refused:  # no file ran yet: the sandbox itself did not start
             self._sandboxed = None
             return
         left = [index for index in todo if index not in self._answers]
@@ -280,6 +281,11 @@ class _Child:
                 if stream is not None:
                     stream.close()
             self._process.wait()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended by itself with an error; one that is only slow has not."""
+        return bool(self._process and self._process.poll())
 
     def messages(self, patience: float) -> Iterator[dict[str, Any] | str]:
         """The answers as they come; a text at the end says how it ended if it did not end well."""

@@ -202,6 +202,27 @@ def test_sandbox_that_the_kernel_refuses_is_done_without(
     assert docs(tree, home) == SECRET
 
 
+def test_sandbox_that_is_slow_is_not_given_up(
+    tree: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine is no reason to run a program without it: its recipe fails, and says why."""
+    program = tmp_path / "bin" / isolation.PROGRAM
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    (tree / "foo").mkdir()
+    (tree / "foo" / "config.py").write_text(HOSTILE.replace("{home}", str(home)))
+    job = config_py.ConfigPyJob(
+        directory=tree / "foo", module="packages.foo", base={"name": "foo", "path": str(tree / "foo")},
+        steps=[("python", tree / "foo" / "config.py")],
+    )  # fmt: skip
+    monkeypatch.setattr(config_py, "GRACE", 0.2)
+    (answer,) = config_py.run([job], [tree], ORIN, seconds=0.2).answers
+    assert answer.failure is not None
+    assert "takes longer than" in answer.failure.reason
+
+
 def test_sandbox_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """The remedy is the package."""
     monkeypatch.setenv("PATH", "/nowhere")
