@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jetson_containers.cli.schema_types import MapOf, Maybe, OneOf, Record, With
+from jetson_containers.cli.schema_types import FieldsOf, MapOf, Maybe, OneOf, With
 
 _PACKAGE = {
     "name": str, "family": str, "version": Maybe(str), "aliases": [str], "group": str, "depends": [str],
@@ -28,13 +28,13 @@ _PLANS = {
     "schema": int, "platform": _PLATFORM, "plans": [_PLAN], "errors": [{"request": str, "reason": str}],
     "totals": MapOf(int), "estimate": Maybe(_ESTIMATE),
 }  # fmt: skip
-_BUILT = Record("builder.types:BuildReport", {"schema?": int})
+_BUILT = FieldsOf("builder.types:BuildReport", {"schema?": int})
 _STEP = {"name": str, "argv": [str], "output": str, "state": str, "shell": [str]}
 _COMMANDS = {  # of `llm … --dry-run`
     "model": str, "runtime": str, "quantization": str, "artefact": str, "steps": [_STEP], "command": [str],
     "shell": [str],
 }  # fmt: skip
-_PREPARED = {"artefact": str, "steps": [Record("llm.pipeline.types:StepResult")]}
+_PREPARED = {"artefact": str, "steps": [FieldsOf("llm.pipeline.types:StepResult")]}
 _FIT = {
     "runtime": str, "quantization": str, "context": int, "board": str, "weights_bytes": float, "kv_bytes": float,
     "runtime_bytes": float, "baseline_bytes": float, "total_bytes": float, "available_bytes": float, "fits": bool,
@@ -50,7 +50,7 @@ _CANDIDATE = {
     "size": Maybe(int), "digest": Maybe(str),
 }  # fmt: skip
 _SETTING = {"value": Any, "origin": str}
-_SERVER = Record(
+_SERVER = FieldsOf(
     "llm.servers:ServerFacts",
     {"name": str, "id": str, "status": str, "since": str, "image": str, "detached": bool},
 )
@@ -78,28 +78,28 @@ RESULTS: dict[str, Any] = {
     "context": {"package": str, "directory": str, "builds": [{"dockerfile": str, "command": [str]}]},
     "data": _PATH,
     "df": [{"what": str, "count": Maybe(int), "bytes": int}],
-    "doctor": [Record("doctor.types:Check")],
+    "doctor": [FieldsOf("doctor.types:Check")],
     "download": [_DOWNLOAD],
-    "farm status": Record("farm.client:FarmStatus"),
+    "farm status": FieldsOf("farm.client:FarmStatus"),
     "flatten": {"image": str},
     "images": [{"image": str, "role": str, "size": int, "created": str, "packages": [str], "key": str}],
     "info": OneOf((With(_PLATFORM, {"origins": MapOf(str)}), MapOf(_SETTING))),
     "lint": OneOf((
         [{"file": str, "line": Maybe(int), "rule": str, "severity": str, "message": str, "remedy": str}],
-        [Record("lint.findings:LintRule")],
+        [FieldsOf("lint.findings:LintRule")],
     )),
     "list": [With(_PACKAGE, {"absent?": str})],
-    "llm bench": OneOf((Record("llm.bench:BenchReport", {"power": Maybe(Record("llm.power:PowerReport"))}), _COMMANDS)),
-    "llm chat": OneOf((Record("llm.chat:ChatAnswer", {"tokens_per_s": Maybe(float)}), _COMMANDS)),
+    "llm bench": OneOf((FieldsOf("llm.bench:BenchReport", {"power": Maybe(FieldsOf("llm.power:PowerReport"))}), _COMMANDS)),
+    "llm chat": OneOf((FieldsOf("llm.chat:ChatAnswer", {"tokens_per_s": Maybe(float)}), _COMMANDS)),
     "llm compile": OneOf((_PREPARED, _COMMANDS)),
     "llm fit": With(_MODEL_FIT, {"advice": [str], "alternatives": [_MODEL_FIT], "version?": str}),
-    "llm list": [Record("llm.stored:Stored")],
-    "llm measured": [Record("llm.fit.measured:Measurement")],
-    "llm metrics": [Record("llm.metrics:ServerMetrics")],
+    "llm list": [FieldsOf("llm.stored:Stored")],
+    "llm measured": [FieldsOf("llm.fit.measured:Measurement")],
+    "llm metrics": [FieldsOf("llm.metrics:ServerMetrics")],
     "llm ps": [_SERVER],
     "llm quantize": OneOf((_PREPARED, _COMMANDS)),
-    "llm serve": OneOf((Record("llm.serve:Served"), _COMMANDS, {"kind": str, "text": str})),
-    "llm show": Record("llm.models.details:ModelDetails"),
+    "llm serve": OneOf((FieldsOf("llm.serve:Served"), _COMMANDS, {"kind": str, "text": str})),
+    "llm show": FieldsOf("llm.models.details:ModelDetails"),
     "llm stop": [str],
     "llm suggest": [With(_MODEL_FIT, {"score?": float})],
     "login": _LOGIN,
@@ -116,7 +116,7 @@ RESULTS: dict[str, Any] = {
     },
     "registry refresh": {"file": str, "asked": [Any], "failed": [str], "tags": int},
     "report": OneOf((
-        Record("builder.records:Record", {"schema": int}),
+        FieldsOf("builder.records:Record", {"schema": int}),
         [{"id": str, "began": str, "seconds": float, "result": str, "request": Any}],
     )),
     "root": _PATH,
@@ -130,10 +130,10 @@ RESULTS: dict[str, Any] = {
     },
     "stats": {
         "time": str, "power_mode": Maybe(str), "clocks_fixed": Maybe(bool),
-            "cores": [Record("host.usage:CoreUsage")], "load": Maybe(float),
-            "memory": Record("host.usage:MemoryUsage"), "gpus": [Record("host.usage:GpuUsage")],
+            "cores": [FieldsOf("host.usage:CoreUsage")], "load": Maybe(float),
+            "memory": FieldsOf("host.usage:MemoryUsage"), "gpus": [FieldsOf("host.usage:GpuUsage")],
             "memory_controller_load": Maybe(float), "temperatures": MapOf(float), "rails": MapOf(float),
-            "watts": Maybe(float), "containers": [Record("host.usage:ContainerUsage")], "missing": [str]
+            "watts": Maybe(float), "containers": [FieldsOf("host.usage:ContainerUsage")], "missing": [str]
         ,
     },
     "test": OneOf((_BUILT, {

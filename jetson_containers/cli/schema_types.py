@@ -1,7 +1,7 @@
 """Short forms of JSON Schema (2020-12), in which `json_results` writes down what commands print.
 
 A type of Python stands for itself, a list with one item for a list, a dictionary for an object with these keys; a key
-that ends in `?` may be missing. `Record` takes the fields of a dataclass.
+that ends in `?` may be missing. `FieldsOf` takes the fields of a dataclass.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Record:
+class FieldsOf:
     """A dataclass, named as `module:class` below the package, with what its JSON has beside its fields."""
 
     name: str
@@ -95,7 +95,7 @@ _FORMS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
     Maybe: lambda form: {"anyOf": [schema(form.of), {"type": "null"}]},
     MapOf: lambda form: {"type": "object", "additionalProperties": schema(form.of)},
     OneOf: lambda form: {"anyOf": [schema(each) for each in form.of]},
-    Record: lambda form: _object({**fields(_class(form.name)), **form.more}),
+    FieldsOf: lambda form: _object({**fields(_class(form.name)), **form.more}),
     With: lambda form: _object({**form.base, **form.more}),
 }
 

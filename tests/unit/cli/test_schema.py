@@ -12,7 +12,7 @@ import pytest
 from jetson_containers.cli.json_results import OTHER_RESULTS, RESULTS
 from jetson_containers.cli.main import cli, main
 from jetson_containers.cli.schema import documents
-from jetson_containers.cli.schema_types import DIALECT, MapOf, Maybe, OneOf, Record, With, schema
+from jetson_containers.cli.schema_types import DIALECT, FieldsOf, MapOf, Maybe, OneOf, With, schema
 from jetson_containers.llm.bench import BenchReport, BenchRow, Spread
 from jetson_containers.llm.power import PowerReport
 from tests.lint.test_options import commands
@@ -177,7 +177,7 @@ class Sample:
 def test_schema_of_a_dataclass_is_that_of_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optional fields may be null, and a type that cannot be looked up may be anything."""
     monkeypatch.setattr("jetson_containers.cli.schema_types._class", lambda _name: Sample)
-    found = schema(Record("x:Sample", {"more": str}))
+    found = schema(FieldsOf("x:Sample", {"more": str}))
     assert found["required"] == ["text", "numbers", "maybe", "either", "table", "unknown", "more"]
     assert found["properties"] == {
         "text": {"type": "string"},
