@@ -59,6 +59,7 @@ _FILE = {"name": str, "size": int, "sha256": Maybe(str), "state": str}
 _DOWNLOAD = {
     "repo": Maybe(str), "revision": Maybe(str), "commit": Maybe(str), "path": str, "files": [_FILE], "bytes": int,
 }  # fmt: skip
+_POWER = Maybe(FieldsOf("llm.power:PowerReport"))
 _PATH = {"path": str}
 _LOGIN = {"registry": str, "config": str}
 
@@ -89,7 +90,7 @@ RESULTS: dict[str, Any] = {
         [FieldsOf("lint.findings:LintRule")],
     )),
     "list": [With(_PACKAGE, {"absent?": str})],
-    "llm bench": OneOf((FieldsOf("llm.bench:BenchReport", {"power": Maybe(FieldsOf("llm.power:PowerReport"))}), _COMMANDS)),
+    "llm bench": OneOf((FieldsOf("llm.bench:BenchReport", {"power": _POWER}), _COMMANDS)),
     "llm chat": OneOf((FieldsOf("llm.chat:ChatAnswer", {"tokens_per_s": Maybe(float)}), _COMMANDS)),
     "llm compile": OneOf((_PREPARED, _COMMANDS)),
     "llm fit": With(_MODEL_FIT, {"advice": [str], "alternatives": [_MODEL_FIT], "version?": str}),
