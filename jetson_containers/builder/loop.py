@@ -49,6 +49,7 @@ class Loop:
         self._shown = shown
         self._keep_going = keep_going
         self._seconds = seconds
+        self._interrupted = False
         self._messages: SimpleQueue[tuple[str, StageOutcome | BaseException] | None] = SimpleQueue()  # None: a signal
 
     def run(self, signals: Signals, stop: Callable[[], None]) -> None:
@@ -56,7 +57,7 @@ class Loop:
 
         Raises KeyboardInterrupt after a signal, and what the work itself raised; either way nothing runs any more.
         """
-        signals.tell = lambda: self._messages.put(None)
+        signals.tell = self._interrupt
         self._shown.begin(self._totals())
         while True:
             while (started := self._scheduler.next()) is not None:
@@ -64,7 +65,10 @@ class Loop:
             if not self._scheduler.running:
                 break
             message = self._messages.get()
-            if message is None:
+            if message is None or self._interrupted:
+                if message is not None:  # it may have failed because a child of it got the signal as well
+                    self._ended(*message)
+                    self._scheduler.finish(message[0])
                 self._stop(stop)
                 raise KeyboardInterrupt
             key, outcome = message
@@ -75,6 +79,10 @@ class Loop:
                 raise outcome
             self._take(key, outcome)
         signals.tell = None
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self._messages.put(None)
 
     def _start(self, key: str, share: Share) -> None:
         node = self._graph.nodes[key]
