@@ -321,12 +321,15 @@ class HubServer:
         request.send_response(206 if asked else 200)
         if asked:
             request.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
-        for key, value in {"ETag": f'"{file.etag}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}.items():
+        for key, value in self._said_of(file, commit).items():
             request.send_header(key, value)
         request.send_header("Content-Length", str(end - start))
         request.end_headers()
         if request.command != "HEAD":
             self._send_blocks(request, data[start:end], name.rpartition("/resolve/")[2], fault)
+
+    def _said_of(self, file: File, commit: str) -> Mapping[str, str]:
+        return {"ETag": f'"{file.etag}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
 
     def _send_blocks(self, request: Any, data: bytes, name: str, fault: Fault) -> None:
         end = len(data) if fault.drop_after is None else min(fault.drop_after, len(data))

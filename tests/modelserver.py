@@ -43,6 +43,9 @@ class ModelServer(HubServer):
         self.broken: dict[str, object] = {}  # keys of ModelScope's rows that are another value
         self.elsewhere = True  # whether blobs are at another host
         self.plain: dict[str, bytes] = {}  # files by path, as any web server has them
+        self.plain_headers: dict[
+            str, str
+        ] = {}  # what it says of them besides; a header with an empty value is left out
 
     # what it holds
 
@@ -111,13 +114,18 @@ class ModelServer(HubServer):
     def _plain(self, request: Any, data: bytes, headers: Mapping[str, str]) -> None:
         """Any web server's file; but for the question for its size, it counts as a request for the blob."""
         if headers.get("range") == "bytes=0-0":
-            self._send(request, 206, data[:1], {"Content-Range": f"bytes 0-0/{len(data)}"})
+            said = {**self._said_of(File(data, lfs=True), ""), "Content-Range": f"bytes 0-0/{len(data)}"}
+            self._send(request, 206, data[:1], said)
             return
         digest = self.add_blob(data)
         with self._lock:
             self.seen.append(Seen(request.command, f"/storage/{digest}", dict(headers), self.host))
             fault = self._fault(f"/storage/{digest}", request.command)
         self._contents(request, File(data, lfs=True), digest, "", fault)
+
+    def _said_of(self, file: File, commit: str) -> Mapping[str, str]:
+        said = {**super()._said_of(file, commit), **self.plain_headers}
+        return {name: value for name, value in said.items() if value}
 
     def _modelscope(self, request: Any, path: str, fault: Any) -> None:
         asked = {key: values[0] for key, values in parse_qs(urlsplit(request.path).query).items()}

@@ -19,7 +19,7 @@ from jetson_containers.platforms import cuda
 from jetson_containers.platforms.cuda import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from packaging.version import Version
 
@@ -145,7 +145,7 @@ class Judge:
         Versions of different families do not compare: among images that only hold the package, the one with the least
         besides it comes first.
         """
-        named = any(candidate.has_name(one) for one in self._wanted)
+        named = any(map(candidate.has_name, self._wanted))
         extra = extra_packages(candidate, self._wanted)
         merit = self._merits.of(candidate.facts)
         return (not named, 0 if named else extra, *merit, extra, candidate.order, candidate.reference)
@@ -224,14 +224,15 @@ class Merits:
         self._host = host
         self._native = native
         self._asked_cuda = host.origins.get("cuda", "").startswith(("--", "$"))
-        self._places: dict[tuple[Version | None, Version | None], tuple[Any, ...]] = {}
+        self._places: dict[tuple[int, int], tuple[ImageFacts, tuple[Any, ...]]] = {}
 
     def of(self, image: ImageFacts) -> tuple[object, ...]:
         """The key of one image."""
-        place = self._places.get((image.cuda, image.l4t))
-        if place is None:
-            place = self._places[(image.cuda, image.l4t)] = self._place(image)
-        first, nearness, last = place
+        said = (id(image.cuda), id(image.l4t))  # whose IDs they stay: the image kept with the place holds them
+        known = self._places.get(said)
+        if known is None:
+            known = self._places[said] = image, self._place(image)
+        first, nearness, last = known[1]
         version = (1 if image.variant else 0, _newest_first(image.version))
         return (
             *first,
@@ -284,22 +285,7 @@ def _padded(version: Version) -> tuple[int, ...]:
 
 _BUILD = re.compile(r"b[0-9]{1,18}")
 _HASH = re.compile(r"[0-9a-f]{7,}")
-
-
-@functools.lru_cache(maxsize=1 << 17)  # a source asks for the best of an image list, and the choice once more
-def _newest_first(version: str | None) -> tuple[object, ...]:
-    """Build numbers (`b5283`), then numbered versions, both newest first; then hashes and words; then nothing.
-
-    Versions that cannot be compared are ordered by the date of the push.
-    """
-    if version is None:
-        return (3,)
-    if _BUILD.fullmatch(version):
-        return (0, -int(version[1:]))
-    parsed = pep440(version)
-    if parsed is None or _HASH.fullmatch(version):
-        return (2,)
-    return (1, _Descending(parsed))
+_PLAIN = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,18}){0,5}")  # more digits alone may be a hash
 
 
 class _Descending:
@@ -316,3 +302,33 @@ class _Descending:
 
     def __hash__(self) -> int:
         return hash(self.value)
+
+
+_NUMBERS_ONLY = _Descending(pep440("0"))  # nothing follows the numbers of a version
+
+
+def _newest_first(version: str | None) -> tuple[object, ...]:
+    """Build numbers (`b5283`), then numbered versions, both newest first; then hashes and words; then nothing.
+
+    Versions that cannot be compared are ordered by the date of the push.
+    """
+    if version is None:
+        return (3,)
+    if _PLAIN.fullmatch(version):  # most are, and PEP 440 takes ten times as long to parse
+        return (1, 0, _longest_first(map(int, version.split("."))), _NUMBERS_ONLY)
+    if _BUILD.fullmatch(version):
+        return (0, -int(version[1:]))
+    parsed = pep440(version)
+    if parsed is None or _HASH.fullmatch(version):
+        return (2,)
+    rest = str(parsed)[len(parsed.base_version) :]  # "rc1", ".post2", "+cu126"
+    return (1, -parsed.epoch, _longest_first(parsed.release), _Descending(pep440(f"0{rest}")))
+
+
+def _longest_first(release: Iterable[int]) -> list[int]:
+    """Sort key of the numbers of a version, newest first: `0.5.1`, then `0.5` and `0.5.0`, then `0.4`."""
+    key = [-number for number in release]
+    while key and not key[-1]:
+        del key[-1]
+    key.append(1)  # so that what goes on after the same numbers comes before what ends there
+    return key

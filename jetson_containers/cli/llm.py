@@ -13,6 +13,7 @@ from jetson_containers.cli.app import App, collect, command, global_options, lis
 from jetson_containers.cli.llm_context import context_of
 from jetson_containers.cli.llm_fit import fit, measured, suggest
 from jetson_containers.cli.llm_servers import logs, ps, stop
+from jetson_containers.cli.llm_show import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -362,7 +363,7 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     return 0
 
 
-for each in (fit, measured, suggest, quantize, compile_, chat, serve, bench, ps, stop, logs, list_, rm):
+for each in (fit, measured, suggest, show, quantize, compile_, chat, serve, bench, ps, stop, logs, list_, rm):
     llm.add_command(each)
 
 

@@ -47,6 +47,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lint": ("lint:lint", "Check recipes."),
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
+    "login": ("login:login", "Log in to a registry: docker's own login."),
+    "logout": ("login:logout", "Remove the login of a registry."),
     "man": ("shell:man", "Write the manual pages."),
     "new": ("new:new", "Make a package of your own."),
     "mirror": ("mirror:mirror", "Fill a folder with what builds fetch, and serve it."),
@@ -74,8 +76,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 # Words that people type by habit; what they mean is a command of another program, or an option.
 ELSEWHERE = {
-    "login": "`docker login` keeps the password of a registry.",
-    "logout": "That is `docker logout`.",
     "ps": "`docker ps` lists running containers, `jetson-containers llm ps` servers of language models.",
     "stop": "`docker stop NAME` stops a container, `jetson-containers llm stop MODEL` a server.",
     "logs": "`docker logs NAME` shows what a container prints, `jetson-containers llm logs MODEL` a server.",

@@ -100,6 +100,12 @@ OPTIONS: dict[str, Setting] = {
         help="steps and servers of llm and the tests of images run without capabilities, with a network of their own; "
         "false: with the engine's own rights, servers on the host's network",
     ),
+    "check_requests": Setting(
+        kind=bool,
+        default=True,
+        help="requests to the servers of llama.cpp, vLLM, MLC and LMDeploy are checked in front of them, as our own "
+        "servers check theirs: origin, key, size, time; false: they go to these servers themselves",
+    ),
     "base": Setting(kind=str, default="", help="base image instead of the platform's own"),
     "stop_timeout": Setting(kind=int, default=20, help="seconds a registry or index may take to answer"),
 }

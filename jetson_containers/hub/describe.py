@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
+    from jetson_containers.hub.downloads import HostDownloader
     from jetson_containers.hub.transfer.fetch import Downloader
     from jetson_containers.hub.transfer.types import RepositoryFile, RepositoryListing
 
@@ -96,7 +97,52 @@ def head(
 
 def described(downloader: Downloader, reference: Reference) -> ModelInfo:
     """What a downloader's source says of a model. Raises DownloadError."""
-    listing = downloader.listing(reference)
+    return _of_listing(downloader, downloader.listing(reference))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteModel:
+    """A model at its source: what it is, and the contents of its files as far as they are asked for."""
+
+    info: ModelInfo
+    downloader: HostDownloader
+    listing: RepositoryListing
+    who: str = "the hub"
+
+    def small(self, name: str, longest: int) -> bytes:
+        """A small file, kept in the cache; empty where there is none, or one of more than `longest` bytes.
+
+        Raises as `describe`; a gated or offline file that is not here is empty too.
+        """
+        if not any(entry.name == name and entry.size <= longest for entry in self.listing.entries):
+            return b""
+        with downloads.translate_errors():
+            path = in_time(lambda: _fetched(self.downloader, self.listing, name)[0], LONGEST, self.who)
+        return path.read_bytes() if path else b""
+
+    def head(self, name: str, read: Callable[[bytes], T], longest: int) -> T:
+        """What `read` makes of the first bytes of a file (see `HostDownloader.head`). Raises as `describe`."""
+        with downloads.translate_errors():
+            return in_time(lambda: self.downloader.head(self.listing, name, read, longest), LONGEST, self.who)
+
+
+def open_model(reference: str, settings: Settings, console: Console) -> RemoteModel:
+    """A model of the hub. Raises as `describe`."""
+    with downloads.translate_errors():
+        return opened(downloads.downloader(settings, console), parse(reference))
+
+
+def opened(downloader: HostDownloader, reference: Reference, who: str = "the hub") -> RemoteModel:
+    """A model of a downloader's source, also when there is no whole answer in time. Raises DownloadError."""
+
+    def ask() -> RemoteModel:
+        listing = downloader.listing(reference)
+        return RemoteModel(info=_of_listing(downloader, listing), downloader=downloader, listing=listing, who=who)
+
+    return in_time(ask, LONGEST, who)
+
+
+def _of_listing(downloader: Downloader, listing: RepositoryListing) -> ModelInfo:
     config, problem = _config(downloader, listing)
     named = config is not None and "quantization_config" not in config
     beside = _json(downloader, listing, _QUANTIZED)[0] if named and _has(listing, _QUANTIZED) else None
@@ -165,19 +211,26 @@ def _config(downloader: Downloader, listing: RepositoryListing) -> tuple[Mapping
 
 def _json(downloader: Downloader, listing: RepositoryListing, name: str) -> tuple[Mapping[str, Any] | None, str]:
     """An object of a small file, or the reason why there is none."""
-    reference = replace(listing.reference, file=name)
-    try:
-        plan = downloader.plan_listing(replace(listing, reference=reference))
-        path = Path(downloader.fetch(plan, move=False).path)
-    except DownloadError as error:
-        if listing.gated or downloader.options.offline:
-            return None, error.message
-        raise
+    path, problem = _fetched(downloader, listing, name)
+    if path is None:
+        return None, problem
     try:
         config = json_text.parse(path.read_text(encoding="utf-8"), python=True)
     except ValueError as error:
         return None, f"{name} cannot be read: {error}"
     return (config, "") if isinstance(config, dict) else (None, f"{name} holds no object")
+
+
+def _fetched(downloader: Downloader, listing: RepositoryListing, name: str) -> tuple[Path, str] | tuple[None, str]:
+    """Where a small file is in the cache now; or None and why, where it is gated, or not here while offline."""
+    reference = replace(listing.reference, file=name)
+    try:
+        plan = downloader.plan_listing(replace(listing, reference=reference))
+        return Path(downloader.fetch(plan, move=False).path), ""
+    except DownloadError as error:
+        if listing.gated or downloader.options.offline:
+            return None, error.message
+        raise
 
 
 def _path_if_whole(repository: CachedRepository, listing: RepositoryListing) -> Path | None:

@@ -157,7 +157,7 @@ def _version(text: object) -> Version | None:
 class Compatibility:
     """Decides whether images run on one host: the same for all that say the same of their platform."""
 
-    _asked = operator.attrgetter("role", "arch", "machine", "cpu", "sm", "distro")
+    _asked = operator.attrgetter("role", "machine", "cpu", "sm", "distro")
 
     def __init__(self, host: Platform) -> None:
         self._host = host
@@ -166,7 +166,8 @@ class Compatibility:
     def of(self, image: ImageFacts) -> Verdict:
         """Decide, as `compatible` does."""
         # Versions by their IDs: equal ones may be spelled otherwise in the reason. The image kept with it holds them.
-        said = (id(image.l4t), id(image.cuda), *self._asked(image))
+        # The kind of machine too: hashing a member of an enum takes longer than all the rest.
+        said = (id(image.l4t), id(image.cuda), id(image.arch), *self._asked(image))
         known = self._verdicts.get(said)
         if known is None:
             known = self._verdicts[said] = image, compatible(image, self._host)

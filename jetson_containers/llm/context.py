@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine
     from jetson_containers.hub.describe import ModelInfo
-    from jetson_containers.llm.models.types import ModelHub
+    from jetson_containers.llm.models.types import ModelHub, ModelShape
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
 
@@ -83,6 +83,12 @@ class HubAdapter:
             return Path(download_model(elsewhere, self.settings, self.console, exclude=ignore).path)
         (result,) = download([reference], self.settings, self.console, exclude=ignore)
         return Path(result.path)
+
+    def shape(self, reference: str, quantization: str) -> ModelShape:
+        """See `ModelHub`."""
+        from jetson_containers.llm.models import shape
+
+        return shape.remote(reference, quantization, self.settings, self.console)
 
 
 def downloads(settings: Settings) -> list[tuple[str, Path, int]]:

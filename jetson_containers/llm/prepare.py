@@ -14,10 +14,9 @@ from jetson_containers.llm import disk_space, fit_check, image_answers
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
 from jetson_containers.llm.image import pull_missing, refuse_without_programs
-from jetson_containers.llm.models import known, lookup, shape
+from jetson_containers.llm.models import known, lookup
 from jetson_containers.llm.pipeline.steps import Pipeline
 from jetson_containers.llm.runtimes.interface import ServeOptions, Target
-from jetson_containers.sources.names import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,11 +93,11 @@ def look_up(request: LlmRequest, context: LlmContext, *, dry_run: bool) -> Findi
 
 
 def _weighed(model: Model, request: LlmRequest, context: LlmContext) -> Model:
-    """The same with the shape that the header of its file at another source says, before any of it is fetched."""
-    if model.shape is not None or not model.prepared or elsewhere(request.model) is None:
+    """The same with the shape that the header of its GGUF file says, before any of it is fetched."""
+    if model.shape is not None or model.prepared != "llama_cpp" or not model.facts.get("revision"):
         return model
     try:
-        found = shape.remote(request.model, request.quantization, context.settings, context.console)
+        found = context.hub.shape(request.model, request.quantization)
     except JetsonError as error:
         context.console.warning(f"it is not known whether {model.name} fits", error.message)
         return model

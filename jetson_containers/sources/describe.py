@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from jetson_containers.hub.describe import LONGEST, ModelInfo, described, in_time
+from jetson_containers.hub.describe import LONGEST, ModelInfo, RemoteModel, described, in_time, opened
 from jetson_containers.hub.downloads import translate_errors
 from jetson_containers.sources.downloads import SourceDownloader
 
@@ -25,6 +25,13 @@ def describe_model(
     with translate_errors():
         downloader = SourceDownloader.of(reference, settings, console)
         return in_time(lambda: described(downloader, reference), limit, downloader.endpoint)
+
+
+def open_source_model(reference: SourceReference, settings: Settings, console: Console) -> RemoteModel:
+    """A model with the contents of its files. Raises as `describe_model`."""
+    with translate_errors():
+        downloader = SourceDownloader.of(reference, settings, console)
+        return opened(downloader, reference, downloader.endpoint)
 
 
 def head_of_model(

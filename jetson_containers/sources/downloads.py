@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.console import Level
@@ -10,12 +11,14 @@ from jetson_containers.hub.transfer.credentials import Token
 from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.fetch import DownloadOptions
 from jetson_containers.hub.transfer.progress import Reporter
+from jetson_containers.hub.transfer.store import CachedRepository
 from jetson_containers.hub.transfer.types import DownloadResult
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
 from jetson_containers.registry.types import UnreachableError
 from jetson_containers.sources import modelscope
-from jetson_containers.sources.direct import DirectSource
+from jetson_containers.sources.direct import DirectSource, UnverifiedListing
+from jetson_containers.sources.first_use import FirstUseTransfer, kept_listing
 from jetson_containers.sources.names import DIRECT, MODELSCOPE, MODELSCOPE_HOST, OLLAMA
 from jetson_containers.sources.oci import ArtifactSource
 from jetson_containers.sources.ollama import OllamaSource
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.settings import Settings
     from jetson_containers.hub.transfer.reference import Reference
     from jetson_containers.hub.transfer.remote import Hub
-    from jetson_containers.hub.transfer.types import RepositoryListing
+    from jetson_containers.hub.transfer.types import DownloadPlan, RepositoryListing
     from jetson_containers.sources.names import SourceReference
     from jetson_containers.sources.source import ModelSource
 
@@ -96,7 +99,7 @@ class SourceDownloader(HostDownloader):
         if self.options.offline:
             return self._listing_here(reference)
         try:
-            return self.source.files_of(reference)  # type: ignore[arg-type]  # there are no others here
+            return self._as_kept(self.source.files_of(reference))  # type: ignore[arg-type]  # there are no others here
         except UnreachableError as error:
             try:
                 listing = self._listing_here(reference)
@@ -104,6 +107,36 @@ class SourceDownloader(HostDownloader):
                 raise error from None
             self.reporter.warn(f"{error.message}; using what is in the cache")
             return listing
+
+    def _as_kept(self, listing: RepositoryListing) -> RepositoryListing:
+        """With the checksum of an earlier download of the same version, where the server gives none."""
+        if not isinstance(listing, UnverifiedListing):
+            return listing
+        repository = CachedRepository(self.options.cache, listing.reference)
+        before = repository.commit_of(listing.revision)
+        if before not in {None, listing.commit}:
+            self.reporter.warn(f"{listing.reference} is another file now than the one that was fetched before")
+        return kept_listing(repository, listing.commit) or listing
+
+    def fetch(self, plan: DownloadPlan, *, move: bool = True) -> DownloadResult:
+        """As the hub's; a file without a checksum gets that of what arrives, which is said."""
+        listing = plan.listing
+        if not isinstance(listing, UnverifiedListing):
+            return super().fetch(plan, move=move)
+        repository = CachedRepository(self.options.cache, listing.reference, self._owner)
+        repository.chown_root_files()
+        repository.prepare()
+        (item,) = plan.files
+        with self._explained(listing.reference), self.reporter.progress(listing.reference.repo, item.missing) as shown:
+            state = FirstUseTransfer(self._hub, listing, item, repository, shown, self.reporter).fetch()
+        found = repository.listing(listing.commit)
+        self.reporter.warn(
+            f"{self.source.host} gives no checksum of {item.entry.name}, so what arrived is trusted: its sha256 is "
+            f"{found.entries[0].sha256}. Compare it with the page that names the file; with #sha256= and these digits "
+            "behind the address no other file is taken"
+        )
+        result = super().fetch(self.plan_listing(found), move=move)
+        return replace(result, states={item.entry.name: state})
 
 
 def _source(reference: SourceReference, settings: Settings, downloader: SourceDownloader) -> ModelSource:

@@ -3,7 +3,7 @@
     ollama://[[HOST/]NAMESPACE/]NAME[:TAG]    a model of Ollama's registry, or of another one that speaks its protocol
     oci://[HOST/]REPOSITORY[:TAG]             an artifact with GGUF layers in a registry of containers
     ms://ORGANIZATION/NAME[@REVISION][/FILE]  a repository of ModelScope; also the address of its page
-    https://HOST/PATH.gguf#sha256=HEX         one file of any server, with the checksum that it has to have
+    https://HOST/PATH.gguf[#sha256=HEX]       one file of any server, and the checksum that it has to have
 
 Sources of the forms: Ollama's types/model/name.go, the OCI distribution specification, ModelScope's pages. Every part
 becomes part of an address and of a path, so nothing goes further that is not exactly of its form.
@@ -59,8 +59,8 @@ _ADDRESS = re.compile(
     r"https?://[^/]+/(?![^/]+/[^/]+/(?:resolve|blob|raw)/)(?:[^?#]*/)?(?P<file>[^/?#]+\.gguf)(?:[?#].*)?", re.IGNORECASE
 )
 _STEP = r"(?!\.{1,2}/)[A-Za-z0-9._~%-]{1,128}"
-_CHECKED = re.compile(
-    rf"https?://(?P<host>{_HOST})/(?P<path>(?:{_STEP}/){{0,12}}[A-Za-z0-9._~%-]{{1,123}}\.gguf)#sha256=(?P<hex>[0-9a-f]{{64}})",
+_PLAIN_FILE = re.compile(
+    rf"https?://(?P<host>{_HOST})/(?P<path>(?:{_STEP}/){{0,12}}[A-Za-z0-9._~%-]{{1,123}}\.gguf)(?:#sha256=(?P<hex>[0-9a-f]{{64}}))?",
     re.IGNORECASE,
 )
 _LONGEST_FOLDER = 255  # bytes of a file name
@@ -97,7 +97,7 @@ class SourceReference(Reference):
     def name(self) -> str:
         """What files of it are called: the last part and the tag."""
         last, tag = self.path.rpartition("/")[2], self.revision or LATEST
-        return last if tag.startswith("sha256:") else f"{last}-{tag}"
+        return last if self.source == DIRECT or tag.startswith("sha256:") else f"{last}-{tag}"
 
 
 def parse(text: str) -> SourceReference | None:
@@ -112,8 +112,9 @@ def parse(text: str) -> SourceReference | None:
         if found := _direct(text.strip()):
             return found
         raise UsageError(
-            f"`{shown(text.strip())}` is a file on a server that gives no checksum, so it is not fetched like this",
-            hint="add the checksum from the page that names it, `ADDRESS#sha256=HEX`; or "
+            f"`{shown(text.strip())}` cannot be fetched like this: an address is https://HOST/PATH.gguf, and "
+            "#sha256=HEX behind it where its checksum is known",
+            hint="to fetch it another way: "
             + command("curl", "-L", "-C", "-", "-o", f"data/models/{address['file']}", text.strip().partition("#")[0])
             + f", then specify data/models/{address['file']}",
         )
@@ -173,7 +174,7 @@ def has_tags(text: str) -> bool:
     >>> has_tags("ollama://mistral:Q4_0"), has_tags("ms://org/name-GGUF:Q4_0")
     (True, False)
     """
-    if _CHECKED.fullmatch(text):  # a port, and no quantization
+    if _PLAIN_FILE.fullmatch(text):  # a port, and no quantization
         return True
     match = _SCHEME.match(text)
     return match is not None and match["scheme"].lower() in {OLLAMA, OCI} and not _PAGE.match(text)
@@ -202,7 +203,7 @@ def of_folder(source: str, folder: str) -> SourceReference | None:
     elif source == DIRECT:
         path, _, tag = rest.rpartition("+")
         address = f"{host.replace('~', ':')}/{path.replace('+', '/')}"
-        found = _direct(f"https://{address}#sha256={tag.removeprefix('sha256~')}")
+        found = _direct(f"https://{address}" + ("" if tag == LATEST else f"#sha256={tag.removeprefix('sha256~')}"))
     else:
         path, _, tag = rest.rpartition("+")
         joint = "@" if tag.startswith("sha256~") else ":"
@@ -260,14 +261,14 @@ def _oci(rest: str) -> SourceReference | None:
 
 
 def _direct(address: str) -> SourceReference | None:
-    """A file with its checksum; None without one, and for an address whose parts cannot be parts of a path."""
-    match = _CHECKED.fullmatch(address)
+    """A file, perhaps with its checksum; None for an address whose parts cannot be parts of a path."""
+    match = _PLAIN_FILE.fullmatch(address)
     if match is None:
         return None
-    host, digest = match["host"].lower(), match["hex"].lower()
+    host, digest = match["host"].lower(), (match["hex"] or "").lower()
     found = SourceReference(
-        repo=f"https://{host}/{match['path']}#sha256={digest}",
-        revision=f"sha256:{digest}",
+        repo=f"https://{host}/{match['path']}" + (f"#sha256={digest}" if digest else ""),
+        revision=f"sha256:{digest}" if digest else LATEST,
         source=DIRECT,
         host=host,
         path=match["path"],

@@ -50,11 +50,16 @@ def of_any_server(server: ModelServer) -> str:
     return f"https://{server.host}/models/big-Q4_K_M.gguf#{digest_of(WEIGHTS).replace(':', '=')}"
 
 
+def of_any_server_without_checksum(server: ModelServer) -> str:
+    return of_any_server(server).partition("#")[0]
+
+
 SOURCES: dict[str, Callable[[ModelServer], str]] = {
     "ollama": of_ollama,
     "oci": of_registry,
     "modelscope": of_modelscope,
     "direct": of_any_server,
+    "first-use": of_any_server_without_checksum,
 }
 
 

@@ -129,6 +129,16 @@ def parse(head: bytes, origin: str = "file") -> GgufFile:
     return GgufFile(version=version, metadata=metadata, tensors=tuple(_tensor(reader) for _ in range(tensor_count)))
 
 
+def parse_begun(head: bytes, origin: str) -> GgufFile:
+    """As `parse`, for bytes after which more may come: ValueError where the header may go on in them."""
+    try:
+        return parse(head, origin)
+    except UsageError as error:
+        if head.startswith(MAGIC):
+            raise ValueError(error.message) from error
+        raise
+
+
 def model_config(file: GgufFile, origin: str = "file") -> ModelConfig:
     """The shape in our vocabulary. Raises UsageError naming the metadata key that is missing."""
     family = str(file.metadata.get("general.architecture") or "")

@@ -50,6 +50,12 @@ if TYPE_CHECKING:
 TINY = "/data/models/tiny-llama"
 _HUB = "the hub"
 TINY_CONTEXT = 512  # tokens, as make-tiny-model makes it
+# What make_tiny_model.py makes.
+_TINY_CONFIG = {
+    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 256, "intermediate_size": 512,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 512,
+    "max_position_embeddings": TINY_CONTEXT, "tie_word_embeddings": False, "torch_dtype": "float32",
+}  # fmt: skip
 LONGEST_NAME = 1024  # characters; the hub's are shorter, and the pattern takes quadratic time
 _QUANTIZED = re.compile(
     r"(?P<model>[^:]*(?:://[^:]*)?/[^:]*):(?P<quantization>(?:UD-)?I?Q[0-9]\w*|B?F16|F32|MXFP4\w*)", re.IGNORECASE
@@ -116,13 +122,18 @@ def find_shape(name: str, load: Callable[[str], ModelConfig | ModelShape]) -> Mo
     if known:
         return ModelShape(name=known, config=from_hf(configs()[known], known), origin="facts/models.yaml")
     reference = reference_of(name) or short_form(name)
-    if reference is not None and (reference.file or not name.endswith(".gguf")):
+    of_source = isinstance(reference, SourceReference)  # whose names may end as a file's
+    if reference is not None and (reference.file or of_source or not name.endswith(".gguf")):
         repository = replace(reference, file=None)
         found = load(str(reference if (reference.file or "").endswith(".gguf") else repository))
         return found if isinstance(found, ModelShape) else ModelShape(name=str(repository), config=found, origin=_HUB)
     if name == "tiny":
-        raise UsageError("`tiny` fits everywhere: its size is 3 MB", hint="`jetson-containers llm chat tiny` makes it")
-    raise _no_model(name, "give a Hugging Face name (org/model), a directory, a .gguf file", names=True)
+        return ModelShape(name="tiny", config=from_hf(_TINY_CONFIG, "tiny"), origin="the script that makes it")
+    raise _no_model(
+        name,
+        f"give a Hugging Face name (org/model), a directory, a .gguf file, one of the {len(configs())} names of "
+        "docs/fit.md, or see `jetson-containers llm suggest`",
+    )
 
 
 def meaning(name: str, reference: SourceReference) -> str:
@@ -134,16 +145,13 @@ def _of_source(model: str, asked: SourceReference, data: Path, hub: ModelHub, qu
     return with_shape(registry_model.find(model, asked, data, hub, quantization), data)
 
 
-def _no_model(name: str, known: str, *, names: bool = False) -> UsageError:
+def _no_model(name: str, known: str) -> UsageError:
     listed = [each.rpartition("/")[2] for each in configs()]
     meant = did_you_mean(name, listed, count=3)
     asked = _words(name)
     if asked and (same := sorted((each for each in listed if asked <= _words(each)), key=len)):
         meant = f"did you mean {' or '.join(f'`{each}`' for each in same[:3])}?"
-    return UsageError(
-        f"no model `{name}`",
-        hint=f"{meant}{meant and ' '}{known}" + (f", or one of: {', '.join(listed)}" if names and not meant else ""),
-    )
+    return UsageError(f"no model `{name}`", hint=f"{meant}{meant and ' '}{known}")
 
 
 def _words(name: str) -> frozenset[str]:
@@ -330,13 +338,10 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     single = "" if shards else file
     reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{single}" if single else "")
     words = ("--include", ",".join(shards)) if shards else ()
+    prepared = "llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else ""
     folder = getattr(info, "folder", "")
     path, place = (snapshot(repository, info.commit, name, folder) for name in (file, ""))
     program = ("jetson-containers", "download") if isinstance(asked, SourceReference) else ("huggingface-downloader",)
-
-    def fetch() -> None:
-        downloaded = hub.download(reference, ignore=ignore)
-        check_place(downloaded, data, place if shards else path)
 
     return Model(
         asked=model,
@@ -344,13 +349,14 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
         path=path,
         identity=identity + (f"/{file}" if file else ""),
         config=config,
-        prepared="llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else "",
+        prepared=prepared,
         first=DownloadStep(
             argv=(*program, reference, *words),
             output=path,
             size=sum(entry.size for entry in wanted),
             is_done=lambda: is_cached(data / place.removeprefix("/data/"), wanted),
             fetch=lambda: check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
+            served=bool(prepared),
         ),
         files=tuple(name for name in names if is_wanted(name, (), ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
@@ -389,6 +395,7 @@ def _without_hub(model: str, asked: Reference, hub: ModelHub, known: Callable[[s
             output=path,
             is_done=lambda: False,
             fetch=lambda: _fetch_later(hub, model),
+            served=bool(prepared),
         ),
         notes=(note if shape is None else note.partition(", and the")[0],),
     )

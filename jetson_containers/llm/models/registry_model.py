@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.llm.models.repository import check_place, is_cached, model_name, snapshot, weights_of
 from jetson_containers.llm.models.types import Model
 from jetson_containers.llm.pipeline.types import DownloadStep
+from jetson_containers.sources.names import DIRECT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,8 @@ def find(model: str, asked: SourceReference, data: Path, hub: ModelHub, quantiza
     info = hub.describe(str(asked))
     names = [entry.name for entry in info.files]
     file = weights_of(info, quantization)
-    pinned = str(asked) if asked.digest else f"{asked}@sha256:{info.commit}"
+    # An address has its checksum behind it, or its version is what the commit says.
+    pinned = str(asked) if asked.digest or asked.source == DIRECT else f"{asked}@sha256:{info.commit}"
     path = snapshot(info.id, info.commit, file, info.folder)
     place = snapshot(info.id, info.commit, "", info.folder)
     return Model(
@@ -35,6 +37,7 @@ def find(model: str, asked: SourceReference, data: Path, hub: ModelHub, quantiza
             size=sum(entry.size for entry in info.files),
             is_done=lambda: is_cached(data / place.removeprefix("/data/"), info.files),
             fetch=lambda: check_place(hub.download(pinned, ignore=()), data, place),
+            served=True,
         ),
         files=tuple(names),
         facts={"model": info.id, "revision": info.commit, "file": file},

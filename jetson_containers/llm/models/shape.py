@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from jetson_containers.llm.models.config import ModelConfig
 
 _MLC = "mlc-chat-config.json"
+_LABEL = re.compile(
+    r"(?<![A-Za-z0-9])((?:UD-)?[IT]?Q[0-9](?:_[0-9A-Z]+)*|B?F16|F32|MXFP4(?:_\w+)?)(?![A-Za-z0-9])", re.IGNORECASE
+)
 
 
 def remote(name: str, quantization: str, settings: Settings, console: Console) -> ModelShape:
@@ -46,12 +50,7 @@ def remote(name: str, quantization: str, settings: Settings, console: Console) -
         raise UsageError(f"`{name}` has no GGUF file of that name")
 
     def read(first: bytes) -> gguf.GgufFile:
-        try:
-            return gguf.parse(first, f"{info.id}/{file}")
-        except UsageError as error:
-            if first.startswith(gguf.MAGIC):
-                raise ValueError(error.message) from error
-            raise
+        return gguf.parse_begun(first, f"{info.id}/{file}")
 
     try:
         found = (
@@ -61,7 +60,8 @@ def remote(name: str, quantization: str, settings: Settings, console: Console) -
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return _of_header(found, info.id, f"{info.id}/{file}")
+    # What was asked for chose the file; a name such as UD-Q4_K_XL says more of it than its header, which has Q4_K_M.
+    return _of_header(found, info.id, f"{info.id}/{file}", quantization)
 
 
 def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfig:
@@ -143,13 +143,14 @@ def _of_gguf(path: Path) -> ModelShape:
     return _of_header(gguf.read(path), path.stem, str(path))
 
 
-def _of_header(file: gguf.GgufFile, name: str, origin: str) -> ModelShape:
+def _of_header(file: gguf.GgufFile, name: str, origin: str, quantization: str = "") -> ModelShape:
     config = gguf.model_config(file, origin)
+    named = _LABEL.findall(origin.rpartition("/")[2])
     return ModelShape(
         name=name,
         config=config,
         origin=origin,
-        quantization=file.file_type,
+        quantization=quantization or file.file_type or (named[-1].upper() if named else ""),
         context=0,
         held=weights.of_file(file, config),
         runtimes=("llama_cpp",),

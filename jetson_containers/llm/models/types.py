@@ -27,6 +27,13 @@ class ModelHub(Protocol):
         """Fetch what is missing; the directory or file on the host."""
         ...
 
+    def shape(self, reference: str, quantization: str) -> ModelShape:
+        """What the header of a file says of which nothing is here; `quantization` chooses among several files.
+
+        Raises as `models.shape.remote`.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:

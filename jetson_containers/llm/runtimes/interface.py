@@ -103,6 +103,8 @@ class Service:
         default_factory=dict
     )  # added to requests that measure: no early end, no cache
     env: Mapping[str, str] = field(default_factory=dict)
+    checked: bool = False  # it checks where requests come from and bounds them, as our own servers do
+    open_paths: tuple[str, ...] = ()  # beside `health`, what needs no key: the files of its own page
 
 
 class Runtime(Protocol):

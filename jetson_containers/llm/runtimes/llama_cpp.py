@@ -19,6 +19,7 @@ QUANTIZATIONS = (
 )  # fmt: skip
 ROOT = "/data/models/llama_cpp"
 _HELP = ("llama-server", "--help")
+_PAGE = ("/", "/index.html", "/bundle.js", "/bundle.css", "/loading.html", "/favicon.ico")  # one types the key there
 _MICRO_BATCH = 512  # tokens; llama.cpp's default, the compute buffer grows with it
 
 
@@ -109,7 +110,7 @@ class LlamaCpp:
         if job.target.device != "cpu":
             argv += [*_all_layers(job.target), *_once_in_memory(job.target)]
         measure = {"ignore_eos": True, "cache_prompt": False}
-        return Service(argv=tuple(argv), model=job.name, key_env="LLAMA_API_KEY", measure=measure)
+        return Service(argv=tuple(argv), model=job.name, key_env="LLAMA_API_KEY", measure=measure, open_paths=_PAGE)
 
 
 def _all_layers(target: Target) -> list[str]:

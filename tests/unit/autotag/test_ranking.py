@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.version import Version
 
+from jetson_containers.autotag.ranking import Merits
 from jetson_containers.autotag.search import (
     AutotagOptions,
     choose,
@@ -200,3 +205,19 @@ def test_autotag_choice_does_not_depend_on_the_order_of_candidates(tmp_path: Pat
     one = choose(["mlc"], ORIN, (Fixed(found.candidates),), AutotagOptions())
     two = choose(["mlc"], ORIN, (Fixed(found.candidates[::-1]),), AutotagOptions())
     assert (one.image, one.candidates) == (two.image, two.candidates)
+
+
+def version_texts() -> st.SearchStrategy[str]:
+    numbers = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
+    before, behind = st.sampled_from(["", "", "1!", "v"]), st.sampled_from(["", "", "+cu126", "+1"])
+    ends = st.sampled_from(["", "", "", "rc1", "a2", ".post1", ".dev3", "rc1.post2.dev1"])
+    return st.tuples(before, numbers, ends, behind).map("".join)
+
+
+@given(st.lists(version_texts(), max_size=12))
+def test_merits_order_versions_as_pep440_does(texts: list[str]) -> None:
+    """Sort keys of versions give the order of PEP 440, newest first, however a version is spelled."""
+    entry = choose(["mlc"], ORIN, (local(("mlc:1-r36.4.0", {}, "arm64")),), AutotagOptions()).candidates[0]
+    merits = Merits(ORIN)
+    ordered = sorted(texts, key=lambda text: merits.of(replace(entry.candidate.facts, version=text)))
+    assert [Version(text) for text in ordered] == sorted(map(Version, texts), reverse=True)

@@ -45,6 +45,9 @@ class NoHub:
     def download(self, reference: str, *, ignore: tuple[str, ...]) -> Path:
         raise AssertionError(reference)
 
+    def shape(self, reference: str, quantization: str) -> Any:
+        raise AssertionError(reference, quantization)
+
 
 def no_engine() -> Any:
     raise AssertionError("the engine was asked")

@@ -1,14 +1,20 @@
-"""One file of any server, with the checksum that was given with its address."""
+"""One file of any server, with the checksum that was given with its address, by its server, or found out here."""
 
 from __future__ import annotations
 
+import base64
 import json
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.context import HubAdapter
+from jetson_containers.llm.models import lookup
 from jetson_containers.sources import names
 from tests.modelserver import digest_of
 from tests.unit.sources.helpers import WEIGHTS, run
@@ -105,12 +111,17 @@ def test_direct_size_that_is_none_is_refused(capsys: Capture, server: ModelServe
 )
 def test_direct_address_that_cannot_be_a_folder_is_refused(text: str) -> None:
     """Parts that would leave the folder, a query, a broken checksum: refused with the way to fetch the file."""
-    with pytest.raises(UsageError, match=r"gives no checksum|invalid"):
+    with pytest.raises(UsageError, match=r"cannot be fetched like this|invalid"):
         names.parse(text)
 
 
 @pytest.mark.parametrize(
-    "text", [f"HTTPS://Host.example:8080/a~b/x.GGUF#SHA256={HEX.upper()}", f"http://h/x.gguf#sha256={HEX}"]
+    "text",
+    [
+        f"HTTPS://Host.example:8080/a~b/x.GGUF#SHA256={HEX.upper()}",
+        f"http://h/x.gguf#sha256={HEX}",
+        "https://host:8080/a/x.gguf",
+    ],
 )
 def test_direct_reference_is_found_by_its_folder(text: str) -> None:
     """The folder says which file it is."""
@@ -119,3 +130,137 @@ def test_direct_reference_is_found_by_its_folder(text: str) -> None:
     assert names.of_folder(names.DIRECT, found.folder) == found
     assert names.parse(found.repo) == found
     assert names.has_tags(found.repo)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_direct_file_is_fetched_by_the_step_of_chat(data: Path, address: str, checked: bool) -> None:
+    """What `llm chat` does first for a file that is not here: it is then where the container reads it."""
+    asked = address if checked else address.partition("#")[0]
+    hub = HubAdapter(settings=settings.load(), console=Console(level=Level.QUIET))
+    model = lookup.find(asked, data, hub, "")
+    assert model.first is not None
+    assert model.first.fetch is not None
+    assert not model.first.is_done()
+    model.first.fetch()
+    assert model.first.is_done()
+    assert (data / model.path.removeprefix("/data/")).read_bytes() == WEIGHTS
+
+
+# Addresses without a checksum
+
+
+@pytest.fixture
+def plain(address: str) -> str:
+    return address.partition("#")[0]
+
+
+def weights_below(data: Path) -> list[bytes]:
+    return sorted(path.read_bytes() for path in data.rglob("*.gguf"))
+
+
+def test_first_use_is_said_kept_and_found_again(capsys: Capture, server: ModelServer, data: Path, plain: str) -> None:
+    """What arrives is trusted once, with its checksum in a warning; after that it is as any other model."""
+    out, err = run(capsys, "download", plain, "--json")
+    assert HEX in err
+    assert "gives no checksum" in err
+    (item,) = json.loads(out)
+    assert [(file["sha256"], file["state"]) for file in item["files"]] == [(HEX, "downloaded")]
+    assert weights_below(data) == [WEIGHTS]
+    for argv in (("download", plain), ("--offline", "download", plain), ("download", plain, "--verify")):
+        assert "gives no checksum" not in run(capsys, *argv)[1]
+    assert server.sent_of(WEIGHTS) == len(WEIGHTS)
+    (listed,) = json.loads(run(capsys, "llm", "list", "--json")[0])
+    assert listed["model"] == plain
+    run(capsys, "llm", "rm", "-y", plain)
+    assert weights_below(data) == []
+
+
+def test_first_use_damaged_later_is_repaired(capsys: Capture, server: ModelServer, data: Path, plain: str) -> None:
+    """The checksum of the first time holds from then on."""
+    run(capsys, "download", plain)
+    (blob,) = (path.resolve() for path in data.rglob("*.gguf"))
+    blob.write_bytes(WEIGHTS[:-4] + b"\1\2\3\4")
+    run(capsys, "download", plain, "--verify")
+    assert weights_below(data) == [WEIGHTS]
+
+
+def test_first_use_can_be_weighed_and_planned(capsys: Capture, data: Path, plain: str) -> None:
+    """`llm fit` keeps nothing; `llm chat` says before the download what it would do."""
+    out, _ = run(capsys, "llm", "fit", plain, "--board", "orin-nx-16gb", "--json")
+    assert (json.loads(out)["model"], json.loads(out)["fits"]) == (plain, True)
+    argv = ("llm", "chat", plain, "--prompt", "hi", "--dry-run", "--json", "--target", "cpu")
+    planned = json.loads(run(capsys, *argv)[0])
+    assert planned["runtime"] == "llama_cpp"
+    assert not [path for path in data.rglob("*") if path.is_file()]
+
+
+def test_first_use_of_a_page_is_refused(capsys: Capture, server: ModelServer, data: Path, plain: str) -> None:
+    """A login page under the address of a file is not taken for a model."""
+    server.plain[PATH] = b"<!DOCTYPE html><title>Sign in</title>"
+    _, err = run(capsys, "download", plain, code=1)
+    assert "no GGUF file does" in err
+    assert not [path for path in data.rglob("*") if path.is_file() and b"Sign in" in path.read_bytes()]
+
+
+def test_first_use_of_a_file_that_changed_is_said(capsys: Capture, server: ModelServer, data: Path, plain: str) -> None:
+    """Another file under the same address is fetched, and it is said that it is another one."""
+    run(capsys, "download", plain)
+    server.plain[PATH] = WEIGHTS + b"more"
+    _, err = run(capsys, "download", plain)
+    assert "is another file now" in err
+    assert weights_below(data) == sorted([WEIGHTS, WEIGHTS + b"more"])
+    assert "is another file now" not in run(capsys, "download", plain)[1]
+
+
+def test_first_use_of_a_file_that_changes_meanwhile_stops(
+    capsys: Capture, server: ModelServer, data: Path, plain: str
+) -> None:
+    """A download that broke off does not go on with another file, and two halves never become one."""
+    half, changed = len(WEIGHTS) // 2, threading.Event()
+    server.fail(f"/storage/{digest_of(WEIGHTS)}", hang=changed, hang_at=half, drop_after=half)
+
+    def change() -> None:
+        while server.sent_of(WEIGHTS) < half:
+            threading.Event().wait(0.01)
+        server.plain[PATH] = WEIGHTS[:-4] + b"\1\2\3\4"
+        changed.set()
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    _, err = run(capsys, "download", plain, code=1)
+    changing.join()
+    assert "became another file" in err
+    assert weights_below(data) == []
+    run(capsys, "download", plain)
+    assert weights_below(data) == [WEIGHTS[:-4] + b"\1\2\3\4"]
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Repr-Digest", f"sha-256=:{base64.b64encode(bytes.fromhex(HEX)).decode()}:"),
+        ("Digest", f"md5=Q2hlY2s=,SHA-256={base64.b64encode(bytes.fromhex(HEX)).decode()}"),
+        ("X-Checksum-Sha256", HEX.upper()),
+    ],
+)
+def test_direct_checksum_of_the_server_is_compared(
+    capsys: Capture, server: ModelServer, data: Path, plain: str, header: str, value: str
+) -> None:
+    """A server that says the checksum is held to it."""
+    server.plain_headers[header] = value
+    assert "gives no checksum" not in run(capsys, "download", plain)[1]
+    run(capsys, "llm", "rm", "-y", plain)
+    server.plain[PATH] = WEIGHTS[:-1] + b"!"
+    _, err = run(capsys, "download", plain, code=1)
+    assert "wrong sha256" in err
+    assert weights_below(data) == []
+
+
+def test_first_use_without_a_version_is_refused(capsys: Capture, server: ModelServer, data: Path, plain: str) -> None:
+    """A server that says nothing about the file cannot be asked to go on with the same one."""
+    server.plain_headers["ETag"] = ""
+    _, err = run(capsys, "download", plain, code=1)
+    assert "#sha256=HEX" in err
+    server.plain_headers["Last-Modified"] = "Sun, 29 Nov 2026 00:00:00 GMT"
+    run(capsys, "download", plain)
+    assert weights_below(data) == [WEIGHTS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from jetson_containers.cli import llm_fit
+from jetson_containers.cli import llm_fit, main
 from jetson_containers.cli.app import App
 from jetson_containers.core.errors import UsageError
 from jetson_containers.llm import fit, fit_check
@@ -240,6 +241,70 @@ def test_fit_of_a_gguf_repository_reads_the_header_of_one_file(hub: HubServer, t
     assert hub.file_requests("model-Q4_K_M.gguf") == []
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
     assert run("org/files/model-Q4_K_M.gguf", "--board", "orin-nx-16gb")[0] == 0
+
+
+def header_of_large_model() -> bytes:
+    """The head of a GGUF file of 80 layers: 66 billion elements, as floats of 16 bits."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    numbers = {
+        "block_count": 80, "embedding_length": 8192, "feed_forward_length": 28672, "attention.head_count": 64,
+        "attention.head_count_kv": 8, "context_length": 8192, "vocab_size": 32000,
+    }  # fmt: skip
+    matrices = {"attn_q": 8192, "attn_k": 1024, "attn_v": 1024, "attn_output": 8192, "ffn_up": 28672, "ffn_gate": 28672}
+    tensors = [(f"blk.{layer}.{name}.weight", (8192, rows)) for layer in range(80) for name, rows in matrices.items()]
+    tensors += [(f"blk.{layer}.ffn_down.weight", (28672, 8192)) for layer in range(80)]
+    tensors += [("token_embd.weight", (8192, 32000)), ("output.weight", (8192, 32000))]
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(numbers) + 1)
+    head += text("general.architecture") + struct.pack("<I", 8) + text("llama")
+    for name, number in numbers.items():
+        head += text(f"llama.{name}") + struct.pack("<II", 4, number)
+    at = 0
+    for name, shape in tensors:
+        head += text(name) + struct.pack("<IQQIQ", 2, *shape, 1, at)
+        at += 2 * shape[0] * shape[1]
+    return head
+
+
+@pytest.mark.parametrize("command", [("llm", "fit"), ("llm", "chat", "--prompt", "hi"), ("llm", "serve")])
+def test_fit_chat_and_serve_refuse_a_gguf_file_of_the_hub_before_they_fetch_it(
+    hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    """The header is enough to see that a file is too large: exit 2, and nothing of it is kept."""
+    hub.add("org/large-GGUF", {"large-F16.gguf": header_of_large_model() + bytes(1 << 20)})
+    argv = [*command, "org/large-GGUF:F16", "--board", "orin-nx-16gb", "--target", "r36.4.3", "--runtime", "llama_cpp"]
+    assert main.main(argv) == 2
+    assert "more memory" in "".join(capsys.readouterr())
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("command", [("llm", "fit"), ("llm", "chat", "--prompt", "hi", "--dry-run")])
+@pytest.mark.parametrize(("name", "asked"), [("tiny-UD-Q4_K_XL", "UD-Q4_K_XL"), ("tiny-IQ4_XS", "iq4_xs")])
+def test_fit_and_chat_take_a_file_by_what_its_name_says(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], name: str, asked: str
+) -> None:
+    """A quantization that chooses a file by its name is no other one than the header's, which says Q8_0."""
+    hub.add("org/tiny-GGUF", {f"{name}.gguf": GGUF.read_bytes() + bytes(3 << 20), "tiny-Q2_K.gguf": b"GGUF"})
+    argv = [*command, f"org/tiny-GGUF:{asked}", "--board", "orin-nx-16gb", "--target", "r36.4.3", "--json"]
+    assert main.main(argv) == 0, capsys.readouterr()
+    assert asked in json.dumps(json.loads(capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("runtime", ["vllm", "transformers", "llama_cpp", "mlc", "gguf"])
+def test_chat_fetches_weights_that_are_not_here(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], runtime: str
+) -> None:
+    """The first step brings the weights, whether they are converted or loaded as they are."""
+    small = {**dict(LLAMA), "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128}
+    hub.add("org/plain", {"config.json": json.dumps(small).encode(), "model.safetensors": b"1" * 5000})
+    hub.add("org/tiny-GGUF", {"tiny-Q8_0.gguf": GGUF.read_bytes() + bytes(3 << 20)})
+    name = "org/tiny-GGUF" if runtime == "gguf" else "org/plain"
+    argv = ["llm", "chat", name, "--prompt", "hi", "--dry-run", "--json", "--target", "r36.4.3", "--anyway"]
+    assert main.main([*argv, *([] if runtime == "gguf" else ["--runtime", runtime])]) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert (steps[0]["name"], steps[0]["state"]) == ("download", "run")
 
 
 @pytest.mark.parametrize("header", [b"GGUF", b"PK" + bytes(5000), GGUF.read_bytes()[:300]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ import pytest
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.facts import load_facts
+from jetson_containers.llm.fit.weights import parameters
 from jetson_containers.llm.models import known, lookup
 from jetson_containers.llm.models.config import from_hf
-from tests.paths import UNIT_DIR
+from tests.paths import ROOT_DIR, UNIT_DIR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,13 +105,25 @@ def test_find_shape_refuses_what_is_not_a_model(name: str) -> None:
         lookup.find_shape(name, no_hub)
 
 
-def test_find_shape_suggests_a_close_name_and_refuses_tiny() -> None:
-    """A name that is nearly known is suggested, and the tiny model needs no answer."""
+def test_find_shape_suggests_a_close_name() -> None:
+    """A name that is nearly known is suggested; without one the answer stays short."""
     with pytest.raises(UsageError) as error:
         lookup.find_shape("Llama-3.1-8B-Instruct", no_hub)
     assert "`Meta-Llama-3.1-8B-Instruct`" in (error.value.hint or "")
-    with pytest.raises(UsageError, match="fits everywhere"):
-        lookup.find_shape("tiny", no_hub)
+    with pytest.raises(UsageError) as error:
+        lookup.find_shape("nothing-like-it", no_hub)
+    assert len(error.value.hint or "") < 250
+
+
+def test_find_shape_of_tiny_is_what_its_script_makes() -> None:
+    """The shape of the tiny model agrees with the script that makes it, by the elements of its matrices."""
+    script = (ROOT_DIR / "packages/llm/llama_cpp/make_tiny_model.py").read_text(encoding="utf-8")
+    names, values = re.search(r"^(HIDDEN, .*) = (.*)$", script, re.MULTILINE).groups()  # type: ignore[union-attr]
+    made = dict(zip(names.split(", "), map(int, values.split(", ")), strict=True))
+    config = lookup.find_shape("tiny", no_hub).config
+    hidden, layers = made["HIDDEN"], made["LAYERS"]
+    block = 4 * hidden * hidden + 3 * hidden * 2 * hidden
+    assert parameters(config) == 2 * made["VOCABULARY"] * hidden + layers * block
 
 
 @pytest.mark.parametrize(
