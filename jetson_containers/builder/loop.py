@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import replace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.signals import Signals
     from jetson_containers.builder.stage_builder import StageFailure
 
+LISTENS = 1.0  # seconds of a wait
 STOP_GRACE = 60.0  # seconds that stopped children get to end, before they are left behind with a warning
 
 
@@ -64,7 +66,7 @@ class Loop:
                 self._start(*started)
             if not self._scheduler.running:
                 break
-            message = self._messages.get()
+            message = self._next_message()
             if message is None or self._interrupted:
                 if message is not None:  # it may have failed because a child of it got the signal as well
                     self._ended(*message)
@@ -79,6 +81,12 @@ class Loop:
                 raise outcome
             self._take(key, outcome)
         signals.tell = None
+
+    def _next_message(self) -> tuple[str, StageOutcome | BaseException] | None:
+        """Wait for one. A signal that comes just before Python begins to wait is heard only when the wait ends."""
+        while True:
+            with contextlib.suppress(Empty):
+                return self._messages.get(timeout=LISTENS)
 
     def _interrupt(self) -> None:
         self._interrupted = True
