@@ -83,8 +83,9 @@ def run(
     """
     package_tests.check_options(options)
     try:
-        with Signals() as signals:
-            return _Run(plans, engine, options, console, registry).go(signals)
+        made = _Run(plans, engine, options, console, registry)
+        with Signals() as signals, made.state.claim(made.graph.nodes):
+            return made.go(signals)
     except KeyboardInterrupt:
         raise InterruptedByUserError("interrupted", hint=summary.again(options, "resumes where it stopped")) from None
     except OSError as error:

@@ -195,6 +195,15 @@ class Scene:
         label = f"label=io.jetson-containers.fault={self.nonce}"
         return self.docker("ps", "--all", "--quiet", "--filter", label).split()
 
+    def processes(self) -> list[int]:
+        """Processes of this scene, docker's clients among them: all that have its temporary folder."""
+        found, ours = [], f"TMPDIR={self.temporary}".encode()
+        for place in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if ours in place.read_bytes().split(b"\0"):
+                    found.append(int(place.parent.name))
+        return found
+
     def age(self) -> None:
         """Two hours pass: what is left of dead processes is then removed."""
         before = time.time() - 7200
@@ -226,7 +235,8 @@ class Scene:
         tests = json.loads(whole["Config"]["Labels"]["io.jetson-containers.tests"])["packages"]
         assert {name: entry["status"] for name, entry in tests.items()} == dict.fromkeys(NAMES, "passed")
         assert "nothing to build" in self.build("four", *words)
-        assert self.left_over() == []
+        left = self.left_over()
+        assert left == [], left
 
     def built_by(self, said: str) -> list[str]:
         """The stages whose build was begun, from what `--progress json` says."""
