@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "setup": ("setup:setup", "Prepare this machine: runtime, swap, disks, power; can be undone."),
     "show": ("catalog:show", "Show one package."),
     "site": ("site:site", "Make pages of the catalogue: packages, platforms, tags, models and boards."),
+    "stats": ("stats:stats", "Show loads, memory, temperatures and power, and what our containers use."),
     "test": ("test:test", "Run the tests of packages again, or check an image without a GPU."),
     "tree": ("catalog:tree", "Show what packages depend on."),
     "update": ("checkout:update", "Update this checkout."),

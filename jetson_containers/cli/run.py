@@ -36,14 +36,15 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         app.console.result(command.HELP)
         return 0
     image = request.image  # a line without an image is said before the engine is asked
-    if not request.podman and is_bare(image) and shutil.which(image) and app.engine.image(image) is None:
+    with_podman = request.podman or bool(app.settings["podman"])
+    if not with_podman and is_bare(image) and shutil.which(image) and app.engine.image(image) is None:
         raise UsageError(
             f"`{image}` is a command, and no image of that name is here",
             hint="the image comes before the command; if `$(./autotag …)` found none, it is missing; "
             f"the image of that name is `{image}:latest`",
         )
-    if request.podman:
-        capabilities = podman.capabilities(Path("/"), os.environ, os.getuid())
+    if with_podman:
+        capabilities = app.podman.run_capabilities
         if not request.dry_run:
             podman.require_image(capabilities.client, image)
     else:
@@ -60,7 +61,7 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         stdin_tty=sys.stdin is not None and sys.stdin.isatty(),
         stdout_tty=sys.stdout is not None and sys.stdout.isatty(),
     )
-    if not request.podman and is_bare(image) and app.engine.image(image) is None:
+    if not with_podman and is_bare(image) and app.engine.image(image) is None:
         app.console.warning(
             f"no image `{image}` is here, so the engine asks its registry for one",
             "the image comes before the command; if `$(./autotag …)` found none, it is missing",

@@ -86,6 +86,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     threads: int = 0
     api_key: bool = False
+    metrics: bool = False  # that the server counts for `/metrics`, where its runtime has an option for that
 
 
 @dataclass(frozen=True, kw_only=True)

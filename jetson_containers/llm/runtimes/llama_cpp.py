@@ -109,6 +109,9 @@ class LlamaCpp:
             argv += ["-t", str(options.threads)]
         if job.target.device != "cpu":
             argv += [*_all_layers(job.target), *_once_in_memory(job.target)]
+        help_text = job.target.probed.get(" ".join(_HELP), "")
+        if options.metrics and (not help_text or "--metrics" in help_text):
+            argv.append("--metrics")
         measure = {"ignore_eos": True, "cache_prompt": False}
         return Service(argv=tuple(argv), model=job.name, key_env="LLAMA_API_KEY", measure=measure, open_paths=_PAGE)
 
