@@ -83,9 +83,8 @@ def run(
     """
     package_tests.check_options(options)
     try:
-        made = _Run(plans, engine, options, console, registry)
-        with Signals() as signals, made.state.claim(made.graph.nodes):
-            return made.go(signals)
+        with Signals() as signals:
+            return _Run(plans, engine, options, console, registry).go(signals)
     except KeyboardInterrupt:
         raise InterruptedByUserError("interrupted", hint=summary.again(options, "resumes where it stopped")) from None
     except OSError as error:
@@ -168,9 +167,10 @@ class _Run:
         stopped = True
         try:
             self._announce(decision, shown)
-            self._build(todo, stage_builder, signals)
-            self._push_stages(stage_builder)
-            self._push(stage_builder)
+            with self.state.claim(self.graph.nodes):
+                self._build(todo, stage_builder, signals)
+                self._push_stages(stage_builder)
+                self._push(stage_builder)
             stopped = False
         finally:
             shown.close()
