@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "graph": ("export:draw", "Draw the stages of a plan."),
     "images": ("images:images", "List the images this tool made."),
     "info": ("info:info", "Show the effective platform and where every value came from."),
+    "keys": ("keys:keys", "Make a key that signs images."),
     "lint": ("lint:lint", "Check recipes."),
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
