@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "man": ("shell:man", "Write the manual pages."),
     "new": ("new:new", "Make a package of your own."),
     "mirror": ("mirror:mirror", "Fill a folder with what builds fetch, and serve it."),
+    "outdated": ("outdated:outdated", "List pins behind upstream, and known vulnerabilities."),
     "prune": ("images:prune", "Remove stage images; final images and compiled artifacts stay."),
     "lock": ("lock:lock", "Write down what an image is made of, for build --locked."),
     "lock-pips": ("lock_pips:lock_pips", "Regenerate the pip locks of recipes."),

@@ -72,6 +72,28 @@ def written(data: Any, name: str = "input") -> Path:
     return path
 
 
+# upstream
+
+
+def _index_files(data: bytes) -> object:
+    from jetson_containers.updates.index import final_versions
+
+    return final_versions(data)
+
+
+def _index_vulnerabilities(data: bytes) -> object:
+    from jetson_containers.updates.index import known_vulnerabilities
+
+    return known_vulnerabilities(data)
+
+
+def _tags(text: str) -> object:
+    from jetson_containers.updates.tags import newest_like
+
+    words = text.split()
+    return [newest_like(word, words) for word in words[:3]]
+
+
 # signatures
 
 _PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
@@ -802,6 +824,9 @@ def targets() -> tuple[Target, ...]:
         row("build-record", [_record()], as_json, _build_record),
         row("recipe-lock", [_PYTHON_LOCK], as_text, _lock),
         row("lint-shell", ['set -e; A=b make -j4 <<EOF > x\ny\nEOF\nfor i in a b; do echo "$(x $i)"; done'], as_text, _shell),
+        row("index-files", [{"files": [{"filename": "a_b-1.2-py3-none-any.whl", "yanked": False}, {"filename": "a-2.0rc1.tar.gz", "yanked": "broken"}]}], as_json, _index_files, value_error),
+        row("index-vulnerabilities", [{"vulnerabilities": [{"id": "PYSEC-2026-1", "withdrawn": None, "fixed_in": ["1.3"]}]}], as_json, _index_vulnerabilities, value_error),
+        row("git-tags", ["v1.2 v1.10 b9016 release-3.0.0 nightly", "r36.4.0 1.0 1.0.0"], as_text, _tags, ()),
         row("signature-list", [{"layers": [{"mediaType": "application/vnd.dev.cosign.simplesigning.v1+json", "size": 200, "digest": DIGEST, "annotations": {"dev.cosignproject.cosign/signature": "AAAA"}}]}], as_json, _signature_list, value_error),
         row("signature-payload", [{"critical": {"identity": {"docker-reference": "a/b"}, "image": {"docker-manifest-digest": DIGEST}, "type": "cosign container image signature"}, "optional": None}], as_json, _signature_payload, value_error),
         row("signature-private-key", [{"kdf": {"name": "scrypt", "params": {"N": 65536, "r": 8, "p": 1}, "salt": "AAAA"}, "cipher": {"name": "nacl/secretbox", "nonce": "A" * 32}, "ciphertext": "AAAA"}], as_json, _sealed_key, value_error),
