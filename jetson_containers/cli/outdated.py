@@ -93,7 +93,8 @@ def _show(app: App, found: list[PinStatus]) -> None:
         f"{len(found)} pins: {states['behind']} behind, {states['current']} current, {states['unknown']} unknown"
     )
     app.console.info(
-        f"known vulnerabilities: {vulnerable} of {asked} Python packages; {len(python) - asked} could not be asked about"
+        f"known vulnerabilities: {vulnerable} of {asked} Python packages; "
+        f"{len(python) - asked} could not be asked about"
     )
     for reason, count in Counter(reason for status in found for reason in status.unknown).most_common(5):
         app.console.info(f"unknown, {count} times: {reason}")
