@@ -12,7 +12,7 @@ from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, collect, command, global_options, list_option
 from jetson_containers.cli.llm_context import context_of
 from jetson_containers.cli.llm_fit import fit, measured, suggest
-from jetson_containers.cli.llm_servers import logs, ps, stop
+from jetson_containers.cli.llm_servers import logs, metrics, ps, stop
 from jetson_containers.cli.llm_show import show
 
 if TYPE_CHECKING:
@@ -363,7 +363,7 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     return 0
 
 
-for each in (fit, measured, suggest, show, quantize, compile_, chat, serve, bench, ps, stop, logs, list_, rm):
+for each in (fit, measured, suggest, show, quantize, compile_, chat, serve, bench, ps, stop, logs, metrics, list_, rm):
     llm.add_command(each)
 
 

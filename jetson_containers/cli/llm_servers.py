@@ -1,4 +1,4 @@
-"""`llm ps`, `llm stop` and `llm logs`: the servers that run here."""
+"""`llm ps`, `llm stop`, `llm logs` and `llm metrics`: the servers that run here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from jetson_containers.cli.app import App, command
 
 if TYPE_CHECKING:
+    from jetson_containers.llm.metrics import ServerMetrics
     from jetson_containers.llm.servers import RunningServer
 
 
@@ -59,6 +60,43 @@ def stop(app: App, /, *, server: str, everything: bool) -> int:
     elif not ended:
         app.console.info("no server runs here")
     return 0
+
+
+@command("metrics")
+@click.argument("server", required=False, default="", metavar="[MODEL|NAME]")
+@click.option("--api-key-env", default="", metavar="NAME", help="Variable with the key of the server.")
+def metrics(app: App, /, *, server: str, api_key_env: str) -> int:
+    """Show what servers count: requests running and waiting, tokens, tokens/s, use of the KV cache.
+
+    Of all servers, or of those named as in `llm stop`. The numbers are the runtimes' own, since the server started.
+
+    Example: jetson-containers llm metrics --json
+    """
+    from jetson_containers.core.errors import NotReadyError
+    from jetson_containers.llm import servers
+    from jetson_containers.llm.metrics import of_server
+
+    key = app.settings.env.get(api_key_env, "") if api_key_env else ""
+    if api_key_env and not key:
+        raise NotReadyError(f"${api_key_env} is not set", hint=f"export {api_key_env}=… with the key of the server")
+    listed = [one for one in servers.listing(servers.client_for(app.engine)) if one.status == "running"]
+    found = [of_server(one, key) for one in (servers.chosen(listed, server) if server else listed)]
+    if app.console.as_json:
+        app.console.result_json(found)
+    elif not found:
+        app.console.info("no server runs here; `jetson-containers llm serve MODEL --detach` starts one")
+    else:
+        header = ("name", "runtime", "running", "waiting", "prompt tokens", "tokens", "tokens/s", "KV cache", "remark")
+        app.console.table(header, [_counted(one) for one in found], to_result=True)
+    return int(any(one.problem for one in found))
+
+
+def _counted(one: ServerMetrics) -> tuple[str, ...]:
+    counts = (one.running, one.waiting, one.prompt_tokens, one.generated_tokens)
+    rate = f"{one.tokens_per_s:.1f}" if one.tokens_per_s is not None else "-"
+    cache = f"{one.cache_used:.0%}" if one.cache_used is not None else "-"
+    shown = [str(count) if count is not None else "-" for count in counts]
+    return (one.name, one.runtime, *shown, rate, cache, one.problem)
 
 
 @command("logs")

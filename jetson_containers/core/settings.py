@@ -105,6 +105,12 @@ OPTIONS: dict[str, Setting] = {
         default=None,
         help="public key (cosign.pub) by which the registry must have signed what run starts and autotag chooses",
     ),
+    "check_requests": Setting(
+        kind=bool,
+        default=True,
+        help="requests to the servers of llama.cpp, vLLM, MLC and LMDeploy are checked in front of them, as our own "
+        "servers check theirs: origin, key, size, time; false: they go to these servers themselves",
+    ),
     "base": Setting(kind=str, default="", help="base image instead of the platform's own"),
     "stop_timeout": Setting(kind=int, default=20, help="seconds a registry or index may take to answer"),
 }

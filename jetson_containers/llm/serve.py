@@ -15,7 +15,16 @@ from jetson_containers.core import files
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError, command
 from jetson_containers.core.text import is_number
 from jetson_containers.hub.transfer.owner import owner_of
-from jetson_containers.llm import containers, prepare, servers, service_files, session, shown_commands, web_page
+from jetson_containers.llm import (
+    checked_requests,
+    containers,
+    prepare,
+    servers,
+    service_files,
+    session,
+    shown_commands,
+    web_page,
+)
 from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.step_progress import StepProgress
@@ -94,7 +103,7 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
 def _show_dry(decision: Decision, wanted: ServeRequest, context: LlmContext) -> None:
     port = wanted.port or DEFAULT_PORT
     place = containers.listening(context.settings, wanted.address, port)
-    service = _service(decision, wanted, port, place.host)
+    service = checked_requests.shown(decision, _options(decision, wanted, port, place), place, context.settings)
     if wanted.webui:
         beside = containers.listening(context.settings, wanted.address, _PAGE_PORT)
         service, place = web_page.with_page(service, place, beside, port=port, page=_PAGE_PORT)
@@ -170,7 +179,8 @@ def _taken(port: int) -> UsageError:
 
 def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, context: LlmContext) -> Served:
     listening = prepared.containers.listening(wanted.address, port)
-    service = _service(prepared.decision, wanted, port, listening.host)
+    options = _options(prepared.decision, wanted, port, listening)
+    service = checked_requests.service_of(prepared, options, listening)
     if wanted.address not in _LOOPBACK and not wanted.api_key_env:
         context.console.warning(
             f"anyone who can reach {wanted.address}:{port} can use this server", "require a key with --api-key-env NAME"
@@ -217,9 +227,9 @@ def _page_url(address: str, page: int) -> str:
     return f"{_place(address, page)[1]}/" if page else ""
 
 
-def _service(decision: Decision, wanted: ServeRequest, port: int, host: str) -> Service:
-    options = ServeOptions(port=port, host=host, threads=decision.request.threads, api_key=bool(wanted.api_key_env))
-    return decision.service(options)
+def _options(decision: Decision, wanted: ServeRequest, port: int, listening: Listening) -> ServeOptions:
+    key, threads = bool(wanted.api_key_env), decision.request.threads
+    return ServeOptions(port=port, host=listening.host, threads=threads, api_key=key, metrics=True)
 
 
 def _planned(
@@ -250,7 +260,8 @@ def _planned(
 def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, context: LlmContext) -> None:
     port = wanted.port or DEFAULT_PORT
     listening = prepared.containers.listening(wanted.address, port)
-    service = _service(prepared.decision, wanted, port, listening.host)
+    options = _options(prepared.decision, wanted, port, listening)
+    service = checked_requests.service_of(prepared, options, listening)
     planned = _planned(prepared, wanted, service, port, "", context.data, listening)
     console = context.console
     gpu = prepared.decision.job.target.device != "cpu"

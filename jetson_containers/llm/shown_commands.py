@@ -14,7 +14,7 @@ from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import JetsonError, NotReadyError
 from jetson_containers.engine.interface import RunCapabilities
 from jetson_containers.engine.owner import OWNER
-from jetson_containers.llm import containers, servers
+from jetson_containers.llm import checked_requests, containers, servers
 from jetson_containers.llm.pipeline.steps import Pipeline, final_argv
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 from jetson_containers.llm.runtimes.interface import ServeOptions
@@ -50,12 +50,14 @@ def show_prepared(decision: Decision, context: LlmContext) -> None:
     _show(decision, context, None)
 
 
-def show_session(decision: Decision, context: LlmContext) -> None:
-    """Print the commands that prepare a model and start a server for a chat or benchmark."""
+def show_session(decision: Decision, context: LlmContext, *, checked: bool = True) -> None:
+    """Print the commands that prepare a model and start a server for a chat, or without checks for a benchmark."""
     listening = containers.listening(context.settings, "127.0.0.1", PORT)
     options = ServeOptions(port=PORT, host=listening.host, threads=decision.request.threads)
     name = servers.name_of(decision.model.name, PORT)
-    show_served(decision, context, DryServer(service=decision.service(options), listening=listening, name=name))
+    bare = decision.service(options)
+    service = checked_requests.shown(decision, options, listening, context.settings) if checked else bare
+    show_served(decision, context, DryServer(service=service, listening=listening, name=name))
 
 
 def show_served(decision: Decision, context: LlmContext, server: DryServer) -> None:

@@ -30,6 +30,7 @@ EXCEPTIONS = {
     "cli/test_docs.py": "the documentation beside the program",
     "cli/test_features.py": "the table of features beside the program",
     "cli/test_guide.py": "the pages a newcomer reads",
+    "cli/test_tables.py": "the width of every command's tables",
     "doctor/test_findings.py": "all modules of checks, on captured hosts",
     "fuzz/test_readers.py": "every reader of outside data",
     "engine/test_fake.py": "the engine in memory that other tests use, of tests/fakes.py",

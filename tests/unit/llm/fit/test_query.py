@@ -292,6 +292,21 @@ def test_fit_and_chat_take_a_file_by_what_its_name_says(
     assert asked in json.dumps(json.loads(capsys.readouterr().out))
 
 
+@pytest.mark.parametrize("runtime", ["vllm", "transformers", "llama_cpp", "mlc", "gguf"])
+def test_chat_fetches_weights_that_are_not_here(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], runtime: str
+) -> None:
+    """The first step brings the weights, whether they are converted or loaded as they are."""
+    small = {**dict(LLAMA), "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128}
+    hub.add("org/plain", {"config.json": json.dumps(small).encode(), "model.safetensors": b"1" * 5000})
+    hub.add("org/tiny-GGUF", {"tiny-Q8_0.gguf": GGUF.read_bytes() + bytes(3 << 20)})
+    name = "org/tiny-GGUF" if runtime == "gguf" else "org/plain"
+    argv = ["llm", "chat", name, "--prompt", "hi", "--dry-run", "--json", "--target", "r36.4.3", "--anyway"]
+    assert main.main([*argv, *([] if runtime == "gguf" else ["--runtime", runtime])]) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert (steps[0]["name"], steps[0]["state"]) == ("download", "run")
+
+
 @pytest.mark.parametrize("header", [b"GGUF", b"PK" + bytes(5000), GGUF.read_bytes()[:300]])
 def test_fit_of_a_damaged_gguf_file_on_the_hub_names_it(hub: HubServer, header: bytes) -> None:
     """A file on the hub that is none is named."""
