@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jetson_containers.cli.app import App, command
+from jetson_containers.cli.app import App, command, podman_option
 
 if TYPE_CHECKING:
     from jetson_containers.llm.metrics import ServerMetrics
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 
 @command("ps")
-def ps(app: App, /) -> int:
+@podman_option
+def ps(app: App) -> int:
     """List the servers that run here: model, address, since when.
 
     Example: jetson-containers llm ps --json
     """
     from jetson_containers.llm import servers
 
-    found = servers.listing(servers.client_for(app.engine))
+    found = servers.listing(servers.client_for(app.container_engine))
     if app.console.as_json:
         app.console.result_json([one.to_json() for one in found])
         return 0
@@ -37,7 +38,8 @@ def ps(app: App, /) -> int:
 @command("stop")
 @click.argument("server", required=False, default="", metavar="[MODEL|NAME]")
 @click.option("--all", "everything", is_flag=True, help="End all servers of `llm serve`.")
-def stop(app: App, /, *, server: str, everything: bool) -> int:
+@podman_option
+def stop(app: App, *, server: str, everything: bool) -> int:
     """End a server, named by its model, its container or its address; without a name the only one.
 
     Example: jetson-containers llm stop Qwen2.5-1.5B-Instruct
@@ -47,7 +49,7 @@ def stop(app: App, /, *, server: str, everything: bool) -> int:
 
     if server and everything:
         raise UsageError("a name and `--all` were given", hint="leave one of them out")
-    client = servers.client_for(app.engine)
+    client = servers.client_for(app.container_engine)
     found = servers.listing(client)
     offered = [one for one in found if one.facts.task != "session"]  # a chat of another terminal is ended by name only
     ended = offered if everything else servers.chosen(found if server else offered, server)
@@ -103,7 +105,8 @@ def _counted(one: ServerMetrics) -> tuple[str, ...]:
 @click.argument("server", required=False, default="", metavar="[MODEL|NAME]")
 @click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C or the end of the server.")
 @click.option("--tail", "-n", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
-def logs(app: App, /, *, server: str, follow: bool, tail: int | None) -> int:
+@podman_option
+def logs(app: App, *, server: str, follow: bool, tail: int | None) -> int:
     """Show what a server printed, named as in `llm stop`.
 
     Example: jetson-containers llm logs -f Qwen2.5-1.5B-Instruct
@@ -111,11 +114,11 @@ def logs(app: App, /, *, server: str, follow: bool, tail: int | None) -> int:
     from jetson_containers.core.errors import UsageError
     from jetson_containers.llm import servers
 
-    client = servers.client_for(app.engine)
+    client = servers.client_for(app.container_engine)
     found = servers.chosen(servers.listing(client), server)
     if len(found) > 1:
         raise UsageError(f"several servers have `{server}`", hint=f"name one: {', '.join(one.name for one in found)}")
-    return servers.logs(found[0], client, follow=follow, tail="all" if tail is None else str(tail))
+    return servers.logs(found[0], client, follow=follow, tail="" if tail is None else str(tail))
 
 
 def _row(server: RunningServer) -> tuple[str, ...]:

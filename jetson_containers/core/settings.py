@@ -89,6 +89,9 @@ OPTIONS: dict[str, Setting] = {
         kind=str, default="apt", help="where CUDA 13 comes from: apt (NVIDIA's repository) or wheels (the Python index)"
     ),
     "engine": Setting(kind=str, default="auto", help="builder: auto, bake, buildx, buildkit or legacy"),
+    "podman": Setting(
+        kind=bool, default=False, help="run and llm start containers with Podman instead of Docker; builds need Docker"
+    ),
     "stage_registry": Setting(
         kind=str, default="", help="REGISTRY/NAMESPACE where builds look for stages by key, and push them"
     ),

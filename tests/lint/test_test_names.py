@@ -34,6 +34,7 @@ EXCEPTIONS = {
     "doctor/test_findings.py": "all modules of checks, on captured hosts",
     "fuzz/test_readers.py": "every reader of outside data",
     "engine/test_fake.py": "the engine in memory that other tests use, of tests/fakes.py",
+    "llm/test_podman.py": "`--podman` of the commands below `llm`",
     "llm/test_tutorials.py": "the tutorials of docs/",
     "scripts/test_scripts.py": "the scripts at the top of the checkout",
     "scripts/test_requirements_lock.py": "requirements.lock",

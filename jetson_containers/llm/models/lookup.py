@@ -28,6 +28,7 @@ from jetson_containers.llm.models.repository import (
     is_cached,
     model_name,
     not_needed,
+    parts_of,
     shards_of,
     snapshot,
 )
@@ -325,7 +326,7 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     file = asked.file or (gguf_for(info, quantization) if info.is_gguf else "")
     if file and file not in names:
         raise UsageError(f"`{repository}` has no file `{file}`", hint=", ".join(sorted(names)[:10]))
-    shards = shards_of(file, names)
+    shards = parts_of(file, names) if shards_of(file, names) else ()
     file = shards[0] if shards else file  # from the first one llama.cpp finds the others
     ignore = all_but(shards, names) if shards else () if file else not_needed(names)
     wanted = [

@@ -98,16 +98,26 @@ def run(
     values = dict(os.environ if environ is None else environ)
     withheld = sorted(name for name, value in values.items() if is_secret(name, value))
     target = facts(platform)
+    readable = (PACKAGE, *map(_whole_tree, roots), *(job.directory for job in jobs))
     request: dict[str, Any] = {
         "facts": target,
         "roots": [str(root) for root in roots],
+        "home": str(_home()),
+        "readable": [str(path) for path in readable],
         "known": list(known),
         "environ": _of_target({name: value for name, value in values.items() if name not in withheld}, target),
         "withheld": withheld,
         "seconds": seconds,
     }
-    readable = (PACKAGE, *map(_whole_tree, roots), *(job.directory for job in jobs))
     return _Conversation(jobs, request, seconds, readable).hold()
+
+
+def _home() -> Path | str:
+    """The user's; "" where there is none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return ""
 
 
 def _whole_tree(root: Path) -> Path:

@@ -161,17 +161,19 @@ except OSError as error:
 """
 
 
-def docs(tree: Path, home: Path) -> str:
+def docs(tree: Path, home: Path, place: str = ".cache/huggingface/token") -> str:
     (tree / "foo").mkdir(exist_ok=True)
     (tree / "foo" / "Dockerfile").write_text("#---\n# name: foo\n#---\nFROM scratch\n")
-    (tree / "foo" / "config.py").write_text(HOSTILE.replace("{home}", str(home)))
+    (tree / "foo" / "config.py").write_text(HOSTILE.replace("{home}/.cache/huggingface/token", str(home / place)))
     return load([tree], ORIN).available["foo"].docs
 
 
 @needs_sandbox
 def test_config_py_reads_no_token(tree: Path, home: Path) -> None:
-    """The file of the hub's token is not there for a recipe."""
-    assert docs(tree, home) == "FileNotFoundError"
+    """The guard refuses the hub's token before the sandbox does, where no file of the home is."""
+    (home / "letter.txt").write_text(SECRET)
+    assert docs(tree, home) == "Refused"
+    assert docs(tree, home, "letter.txt") == "FileNotFoundError"
 
 
 def test_config_py_without_a_sandbox_has_the_guards_only(
@@ -181,7 +183,32 @@ def test_config_py_without_a_sandbox_has_the_guards_only(
     monkeypatch.setenv(isolation.OFF, "1")
     assert isolation.wrapped(["true"], [tree]) is None
     assert isolation.why_not() == f"{isolation.OFF} is set"
-    assert docs(tree, home) == SECRET  # docs/security.md says so
+    (home / "letter.txt").write_text("dear reader")
+    assert docs(tree, home, "letter.txt") == "dear reader"  # docs/security.md says so
+
+
+@pytest.mark.parametrize("place", [".cache/huggingface/token", ".ssh/id_ed25519", "link", ".env", "work/.env"])
+def test_config_py_without_a_sandbox_reads_no_hidden_file_of_a_home(
+    tree: Path, home: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Tokens and keys lie in hidden files and folders; a link to them is as good."""
+    monkeypatch.setenv(isolation.OFF, "1")
+    (home / "work").mkdir()
+    for name in (".env", "work/.env"):
+        (home / name).write_text(SECRET)
+    (home / "link").symlink_to(home / ".ssh" / "id_ed25519")
+    assert docs(tree, home, place) == "Refused"
+
+
+def test_config_py_without_a_sandbox_reads_a_tree_in_a_hidden_folder(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trees that were fetched lie in the cache."""
+    monkeypatch.setenv(isolation.OFF, "1")
+    tree = home / ".cache" / "jetson-containers" / "tree"
+    tree.mkdir(parents=True)
+    (tree / "own.txt").write_text("own")
+    assert docs(tree, tree, "own.txt") == "own"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +226,8 @@ def test_sandbox_that_the_kernel_refuses_is_done_without(
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     assert said in isolation.why_not()
     assert isolation.why_not().startswith("the kernel refuses it")
-    assert docs(tree, home) == SECRET
+    (home / "letter.txt").write_text("dear reader")
+    assert docs(tree, home, "letter.txt") == "dear reader"
 
 
 def test_sandbox_that_is_slow_is_not_given_up(
@@ -234,7 +262,9 @@ def test_sandbox_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) 
 @needs_sandbox
 def test_recipe_that_ends_its_process_is_blamed_and_no_sandbox_given_up(tree: Path, home: Path) -> None:
     """A recipe cannot get out by making the sandbox end: what ran in it is not run again without."""
-    for name, code in (("a", "import faulthandler\nfaulthandler._sigsegv()"), ("b", HOSTILE)):
+    (home / "letter.txt").write_text(SECRET)
+    letter = HOSTILE.replace(".cache/huggingface/token", "letter.txt")
+    for name, code in (("a", "import faulthandler\nfaulthandler._sigsegv()"), ("b", letter)):
         (tree / name).mkdir()
         (tree / name / "config.py").write_text(code.replace("{home}", str(home)))
     jobs = [
