@@ -7,7 +7,7 @@ ROOT="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
 # shellcheck source=scripts/system.sh
 . "$ROOT/scripts/system.sh"
 
-LINT_PACKAGES=(shellcheck)
+PURE_PACKAGES=(bubblewrap shellcheck)
 ENGINE_PACKAGES=(docker-registry apache2-utils busybox-static mmdebstrap debootstrap xauth)
 ARM64_PACKAGES=(qemu-user-static binfmt-support)
 BROWSER_PACKAGES=(chromium chromium-driver)
@@ -24,7 +24,7 @@ Runs everything CI checks: the linters, the pure tests, then the tests on a real
   -h, --help    show this and change nothing
 
 Before the tests it makes $VENV and, as root or with sudo, installs with apt-get what is missing of:
-  ${LINT_PACKAGES[*]}
+  ${PURE_PACKAGES[*]}
 and unless --no-engine is given: docker.io where no engine answers,
   ${ENGINE_PACKAGES[*]}
 and on a machine that is not aarch64:
@@ -92,7 +92,7 @@ bootstrap
 need_dev
 if command -v apt-get >/dev/null 2>&1 && can_be_root; then
   say "Installing what the tests need and is missing of the system packages that ./test.sh --help lists."
-  need_apt "${LINT_PACKAGES[@]}"
+  need_apt "${PURE_PACKAGES[@]}"
   if [ "$NO_ENGINE" = 0 ]; then
     need_engine
     need_apt "${ENGINE_PACKAGES[@]}"

@@ -5,11 +5,14 @@ With JETSON_CONTAINERS_STRICT_SKIPS=1 a skip whose reason does not begin with "c
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import shutil
 import signal
 import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +48,31 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.rmtree(compiled, ignore_errors=True)
 
     config.add_cleanup(restore)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Let each worker import its share of the test modules first, so that the others find those compiled.
+
+    Rewriting the assertions of all modules takes several times as long as importing them; workers that all begin with
+    the first module would each do all of it.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None or worker["workercount"] == 1:
+        return
+    own = int(worker["workerid"].removeprefix("gw")) % worker["workercount"]
+    for module in _modules(session.config)[own :: worker["workercount"]]:
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # collecting it tells
+            importlib.import_module(module)
+
+
+def _modules(config: pytest.Config) -> list[str]:
+    """The names of the test modules that the command line names, also by their folder."""
+    named = [Path(config.invocation_params.dir, argument.partition("::")[0]) for argument in config.args]
+    files = {file for path in named for file in (path.rglob("test_*.py") if path.is_dir() else [path])}
+    packages = [file for file in files if (file.parent / "__init__.py").is_file()]  # others have no name of their own
+    inside = [file.relative_to(config.rootpath) for file in packages if file.is_relative_to(config.rootpath)]
+    return sorted(".".join(file.with_suffix("").parts) for file in inside)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jetson_containers.autotag.types import Names
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import Engine
+    from jetson_containers.engine.interface import ContainerEngine
     from jetson_containers.platforms.platform import Platform
 
 NATIVE = "native"  # the word of `prefer` that names no source
@@ -90,7 +90,9 @@ def _kind(word: str) -> SourceKind:
         raise UsageError(f"unknown source of images `{word}`", hint=f"sources: {known}") from None
 
 
-def sources(settings: Settings, engine: Callable[[], Engine], chosen: AutotagOptions) -> tuple[ImageSource, ...]:
+def sources(
+    settings: Settings, engine: Callable[[], ContainerEngine], chosen: AutotagOptions
+) -> tuple[ImageSource, ...]:
     """Make the sources the options allow; nothing is asked yet."""
     made: list[ImageSource] = []
     for kind in chosen.order:
@@ -127,7 +129,7 @@ def parse(request: Sequence[str], aliases: Names | None = None) -> tuple[Wanted,
 def find(
     request: Sequence[str],
     host: Platform,
-    engine: Engine | Callable[[], Engine],
+    engine: ContainerEngine | Callable[[], ContainerEngine],
     settings: Settings,
     console: Console,
     chosen: AutotagOptions | None = None,
@@ -157,7 +159,9 @@ def find(
     raise refusal(search.everything())
 
 
-def find_here(request: Sequence[str], host: Platform, engine: Callable[[], Engine], settings: Settings) -> str | None:
+def find_here(
+    request: Sequence[str], host: Platform, engine: Callable[[], ContainerEngine], settings: Settings
+) -> str | None:
     """The image of the local store that answers a request; None where there is none. No registry is asked.
 
     Raises UsageError for an empty or wrong request.
@@ -228,7 +232,9 @@ def _announce(choice: ImageChoice, console: Console) -> None:
             console.info(f"note: {problem.message}")
 
 
-def _take(choice: ImageChoice, engine: Callable[[], Engine], chosen: AutotagOptions, console: Console) -> str | None:
+def _take(
+    choice: ImageChoice, engine: Callable[[], ContainerEngine], chosen: AutotagOptions, console: Console
+) -> str | None:
     """The answer of a choice; None when there is none, or the user does not want to download it."""
     best = choice.best
     if best is None:
@@ -248,7 +254,7 @@ def _take(choice: ImageChoice, engine: Callable[[], Engine], chosen: AutotagOpti
     return image
 
 
-def _has_engine(engine: Callable[[], Engine]) -> bool:
+def _has_engine(engine: Callable[[], ContainerEngine]) -> bool:
     """Whether there is an engine that could pull; without one there is nothing to ask about."""
     try:
         engine().images()

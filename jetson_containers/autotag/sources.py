@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from jetson_containers.autotag.types import Wanted
-    from jetson_containers.engine.interface import Engine, LocalImage
+    from jetson_containers.engine.interface import ContainerEngine, LocalImage
     from jetson_containers.images.compat import ImageFacts
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.registry.listing import Listings
@@ -39,7 +39,7 @@ class LocalSource:
 
     kind = SourceKind.LOCAL
 
-    def __init__(self, engine: Callable[[], Engine]) -> None:
+    def __init__(self, engine: Callable[[], ContainerEngine]) -> None:
         self._engine = engine
 
     def find(self, request: Sequence[Wanted], host: Platform) -> SourceFindings:

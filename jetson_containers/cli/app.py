@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import Engine
+    from jetson_containers.engine.interface import ContainerEngine, Engine
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
 
@@ -131,6 +132,18 @@ class App:
         return docker.DockerEngine(self.settings, self.console)
 
     @functools.cached_property
+    def container_engine(self) -> ContainerEngine:
+        """What `run` and `llm` start containers with: Podman where the setting says so, else the engine."""
+        return self.podman if self.settings["podman"] else self.engine
+
+    @functools.cached_property
+    def podman(self) -> ContainerEngine:
+        """Podman, looked for on first use of its capabilities."""
+        from jetson_containers.engine.podman_engine import PodmanEngine
+
+        return PodmanEngine(Path("/"), os.environ, os.getuid(), lambda: self.engine)
+
+    @functools.cached_property
     def built_for(self) -> Platform:
         """The platform of images: the target on the distribution of the base image that it has here."""
         from jetson_containers.builder import known_base
@@ -218,6 +231,18 @@ def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.C
         return made
 
     return decorate
+
+
+def podman_option(function: F) -> F:
+    """Add `--podman`, which chooses the engine of containers for one command."""
+
+    def choose(context: click.Context, _parameter: click.Parameter, given: bool) -> None:
+        app = context.find_object(App)
+        if given and app is not None:
+            app.options["settings"] = {**app.options.get("settings", {}), "podman": True}
+
+    text = "Start containers with Podman instead of Docker."
+    return click.option("--podman", is_flag=True, expose_value=False, callback=choose, help=text)(function)
 
 
 def list_option(*names: str, separator: str = ",", **kwargs: Any) -> Callable[[F], F]:

@@ -12,7 +12,13 @@ import click
 from jetson_containers.cli.app import App, command
 from jetson_containers.core import errors
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import ImageInUseError, NoCompatibleImageError, NothingMatchedError, NotReadyError
+from jetson_containers.core.errors import (
+    ImageInUseError,
+    JetsonError,
+    NoCompatibleImageError,
+    NothingMatchedError,
+    NotReadyError,
+)
 from jetson_containers.images import labels
 from jetson_containers.images.name import STAGE_REPOSITORY, ImageName
 
@@ -227,12 +233,16 @@ def _folder_size(folder: Path) -> tuple[int, int]:
 
 
 def _untagged(app: App, reference: str, *, keep_parents: bool) -> bool:
-    """Remove a name; one that a container needs stays, and the rest of the work goes on."""
+    """Remove a name; one that a container needs stays, one that is gone already is nothing to do."""
     try:
         app.engine.untag(reference, keep_parents=keep_parents)
     except ImageInUseError as error:
         app.console.warning(f"{reference} stays: {error.message.rpartition(': ')[2]}", error.hint)
         return False
+    except JetsonError:
+        if app.engine.image(reference) is not None:
+            raise
+        return False  # another `prune` at the same time
     return True
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.abbreviations import AbbreviatingGroup
-from jetson_containers.cli.app import App, collect, command, global_options, list_option
+from jetson_containers.cli.app import App, collect, command, global_options, list_option, podman_option
 from jetson_containers.cli.llm_context import context_of
 from jetson_containers.cli.llm_fit import fit, measured, suggest
-from jetson_containers.cli.llm_servers import logs, ps, stop
+from jetson_containers.cli.llm_servers import logs, metrics, ps, stop
 from jetson_containers.cli.llm_show import show
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--force", multiple=True, metavar="STEP", help="Repeat this step and what depends on it."),
         click.option("--from", "start", default="", metavar="STEP", help="Repeat this step and all steps after it."),
         click.option("--until", default="", metavar="STEP", help="Stop after this step."),
+        podman_option,
         click.option("--anyway", is_flag=True, help="Continue although it is not expected to fit."),
         click.option("--dry-run", is_flag=True, help="Print the commands as they can be pasted; run nothing."),
     )  # fmt: skip
@@ -348,7 +349,8 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     if dry_run or not yes:
         for one in chosen:
             app.console.info(f"{human_bytes(one.size):>10}  {one.path}")
-    in_use.refuse([Path(one.path) for one in chosen], lambda: app.engine, app.console)
+    for engine in (lambda: app.engine, lambda: app.podman):
+        in_use.refuse([Path(one.path) for one in chosen], engine, app.console)
     if dry_run:
         return 0
     if not yes:
@@ -363,7 +365,7 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     return 0
 
 
-for each in (fit, measured, suggest, show, quantize, compile_, chat, serve, bench, ps, stop, logs, list_, rm):
+for each in (fit, measured, suggest, show, quantize, compile_, chat, serve, bench, ps, stop, logs, metrics, list_, rm):
     llm.add_command(each)
 
 

@@ -18,6 +18,6 @@ def context_of(app: App) -> LlmContext:
         settings=app.settings,
         console=app.console,
         hub=HubAdapter(settings=app.settings, console=app.console),
-        engine=lambda: app.engine,
+        engine=lambda: app.container_engine,
         catalog=lambda: app.catalog,
     )

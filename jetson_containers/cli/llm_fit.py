@@ -10,7 +10,7 @@ import click
 
 from jetson_containers.cli.app import App, collect, command
 from jetson_containers.core import errors
-from jetson_containers.core.console import columns, width_of
+from jetson_containers.core.console import columns, width_of, wrapped
 from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def fit(app: App, *, model: str, question: FitQuestion) -> int:
         return _exit_code(answer, question)
     if version:
         app.console.info(f"note: {answer.best.runtime} is {version} on L4T {answer.machine.release}")
-    for line in lines(
-        answer, model, one=bool(question.runtime) and not question.every_quantization, width=width_of(app.console.out)
-    ):
-        app.console.result(line)
+    width = width_of(app.console.out)
+    for line in lines(answer, model, one=bool(question.runtime) and not question.every_quantization, width=width):
+        for part in wrapped(line, width):
+            app.console.result(part)
     return _exit_code(answer, question)
 
 

@@ -1,4 +1,4 @@
-"""`llm ps`, `llm stop` and `llm logs`: the servers that run here."""
+"""`llm ps`, `llm stop`, `llm logs` and `llm metrics`: the servers that run here."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jetson_containers.cli.app import App, command
+from jetson_containers.cli.app import App, command, podman_option
 
 if TYPE_CHECKING:
+    from jetson_containers.llm.metrics import ServerMetrics
     from jetson_containers.llm.servers import RunningServer
 
 
 @command("ps")
-def ps(app: App, /) -> int:
+@podman_option
+def ps(app: App) -> int:
     """List the servers that run here: model, address, since when.
 
     Example: jetson-containers llm ps --json
     """
     from jetson_containers.llm import servers
 
-    found = servers.listing(servers.client_for(app.engine))
+    found = servers.listing(servers.client_for(app.container_engine))
     if app.console.as_json:
         app.console.result_json([one.to_json() for one in found])
         return 0
@@ -36,7 +38,8 @@ def ps(app: App, /) -> int:
 @command("stop")
 @click.argument("server", required=False, default="", metavar="[MODEL|NAME]")
 @click.option("--all", "everything", is_flag=True, help="End all servers of `llm serve`.")
-def stop(app: App, /, *, server: str, everything: bool) -> int:
+@podman_option
+def stop(app: App, *, server: str, everything: bool) -> int:
     """End a server, named by its model, its container or its address; without a name the only one.
 
     Example: jetson-containers llm stop Qwen2.5-1.5B-Instruct
@@ -46,7 +49,7 @@ def stop(app: App, /, *, server: str, everything: bool) -> int:
 
     if server and everything:
         raise UsageError("a name and `--all` were given", hint="leave one of them out")
-    client = servers.client_for(app.engine)
+    client = servers.client_for(app.container_engine)
     found = servers.listing(client)
     offered = [one for one in found if one.facts.task != "session"]  # a chat of another terminal is ended by name only
     ended = offered if everything else servers.chosen(found if server else offered, server)
@@ -61,11 +64,49 @@ def stop(app: App, /, *, server: str, everything: bool) -> int:
     return 0
 
 
+@command("metrics")
+@click.argument("server", required=False, default="", metavar="[MODEL|NAME]")
+@click.option("--api-key-env", default="", metavar="NAME", help="Variable with the key of the server.")
+def metrics(app: App, /, *, server: str, api_key_env: str) -> int:
+    """Show what servers count: requests running and waiting, tokens, tokens/s, use of the KV cache.
+
+    Of all servers, or of those named as in `llm stop`. The numbers are the runtimes' own, since the server started.
+
+    Example: jetson-containers llm metrics --json
+    """
+    from jetson_containers.core.errors import NotReadyError
+    from jetson_containers.llm import servers
+    from jetson_containers.llm.metrics import of_server
+
+    key = app.settings.env.get(api_key_env, "") if api_key_env else ""
+    if api_key_env and not key:
+        raise NotReadyError(f"${api_key_env} is not set", hint=f"export {api_key_env}=… with the key of the server")
+    listed = [one for one in servers.listing(servers.client_for(app.engine)) if one.status == "running"]
+    found = [of_server(one, key) for one in (servers.chosen(listed, server) if server else listed)]
+    if app.console.as_json:
+        app.console.result_json(found)
+    elif not found:
+        app.console.info("no server runs here; `jetson-containers llm serve MODEL --detach` starts one")
+    else:
+        header = ("name", "runtime", "running", "waiting", "prompt tokens", "tokens", "tokens/s", "KV cache", "remark")
+        app.console.table(header, [_counted(one) for one in found], to_result=True)
+    return int(any(one.problem for one in found))
+
+
+def _counted(one: ServerMetrics) -> tuple[str, ...]:
+    counts = (one.running, one.waiting, one.prompt_tokens, one.generated_tokens)
+    rate = f"{one.tokens_per_s:.1f}" if one.tokens_per_s is not None else "-"
+    cache = f"{one.cache_used:.0%}" if one.cache_used is not None else "-"
+    shown = [str(count) if count is not None else "-" for count in counts]
+    return (one.name, one.runtime, *shown, rate, cache, one.problem)
+
+
 @command("logs")
 @click.argument("server", required=False, default="", metavar="[MODEL|NAME]")
 @click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C or the end of the server.")
 @click.option("--tail", "-n", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
-def logs(app: App, /, *, server: str, follow: bool, tail: int | None) -> int:
+@podman_option
+def logs(app: App, *, server: str, follow: bool, tail: int | None) -> int:
     """Show what a server printed, named as in `llm stop`.
 
     Example: jetson-containers llm logs -f Qwen2.5-1.5B-Instruct
@@ -73,11 +114,11 @@ def logs(app: App, /, *, server: str, follow: bool, tail: int | None) -> int:
     from jetson_containers.core.errors import UsageError
     from jetson_containers.llm import servers
 
-    client = servers.client_for(app.engine)
+    client = servers.client_for(app.container_engine)
     found = servers.chosen(servers.listing(client), server)
     if len(found) > 1:
         raise UsageError(f"several servers have `{server}`", hint=f"name one: {', '.join(one.name for one in found)}")
-    return servers.logs(found[0], client, follow=follow, tail="all" if tail is None else str(tail))
+    return servers.logs(found[0], client, follow=follow, tail="" if tail is None else str(tail))
 
 
 def _row(server: RunningServer) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lint": ("lint:lint", "Check recipes."),
     "list": ("catalog:list_packages", "List the packages for the platform."),
     "llm": ("llm:llm", "Quantize a language model and chat with it."),
+    "login": ("login:login", "Log in to a registry: docker's own login."),
+    "logout": ("login:logout", "Remove the login of a registry."),
     "man": ("shell:man", "Write the manual pages."),
     "new": ("new:new", "Make a package of your own."),
     "mirror": ("mirror:mirror", "Fill a folder with what builds fetch, and serve it."),
@@ -67,6 +69,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "setup": ("setup:setup", "Prepare this machine: runtime, swap, disks, power; can be undone."),
     "show": ("catalog:show", "Show one package."),
     "site": ("site:site", "Make pages of the catalogue: packages, platforms, tags, models and boards."),
+    "stats": ("stats:stats", "Show loads, memory, temperatures and power, and what our containers use."),
     "test": ("test:test", "Run the tests of packages again, or check an image without a GPU."),
     "tree": ("catalog:tree", "Show what packages depend on."),
     "update": ("checkout:update", "Update this checkout."),
@@ -76,8 +79,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 # Words that people type by habit; what they mean is a command of another program, or an option.
 ELSEWHERE = {
-    "login": "`docker login` keeps the password of a registry.",
-    "logout": "That is `docker logout`.",
     "ps": "`docker ps` lists running containers, `jetson-containers llm ps` servers of language models.",
     "stop": "`docker stop NAME` stops a container, `jetson-containers llm stop MODEL` a server.",
     "logs": "`docker logs NAME` shows what a container prints, `jetson-containers llm logs MODEL` a server.",

@@ -36,19 +36,20 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         app.console.result(command.HELP)
         return 0
     image = request.image  # a line without an image is said before the engine is asked
-    if not request.podman and is_bare(image) and shutil.which(image) and app.engine.image(image) is None:
+    with_podman = request.podman or bool(app.settings["podman"])
+    if not with_podman and is_bare(image) and shutil.which(image) and app.engine.image(image) is None:
         raise UsageError(
             f"`{image}` is a command, and no image of that name is here",
             hint="the image comes before the command; if `$(./autotag …)` found none, it is missing; "
             f"the image of that name is `{image}:latest`",
         )
-    if request.podman:
-        capabilities = podman.capabilities(Path("/"), os.environ, os.getuid())
+    if with_podman:
+        capabilities = app.podman.run_capabilities
         if not request.dry_run:
             podman.require_image(capabilities.client, image)
     else:
         capabilities = app.engine.run_capabilities
-    request = _verified(app, request)
+    request = _verified(app, request, with_podman=with_podman)
     if request.least:
         request = _with_user(request, request.data or app.settings.path("data"))
     planned = command.plan_run(
@@ -61,7 +62,7 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         stdin_tty=sys.stdin is not None and sys.stdin.isatty(),
         stdout_tty=sys.stdout is not None and sys.stdout.isatty(),
     )
-    if not request.podman and is_bare(request.image) and app.engine.image(image) is None:
+    if not with_podman and is_bare(request.image) and app.engine.image(image) is None:
         app.console.warning(
             f"no image `{image}` is here, so the engine asks its registry for one",
             "the image comes before the command; if `$(./autotag …)` found none, it is missing",
@@ -69,14 +70,14 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     return command.run(with_hints(planned, request.line, app.platform), app.console)
 
 
-def _verified(app: App, request: RunRequest) -> RunRequest:
+def _verified(app: App, request: RunRequest, *, with_podman: bool) -> RunRequest:
     """The request with the image by its digest, once that is known to be signed, where a key asks for it."""
     if not (request.verify or app.settings["verify_key"]):
         return request
     from jetson_containers.signing import verified
 
     key = verified.key_of(app.settings, request.verify)
-    here = None if request.podman else app.engine.image(request.image)
+    here = None if with_podman else app.engine.image(request.image)
     image = verified.verified(request.image, key, app.settings, here) if key else request.image
     return replace(request, line=replace(request.line, image=image))
 

@@ -2,34 +2,26 @@
 
 Runs inside images: Python 3.8 and the standard library. A backend makes text (`Backend`), everything of the protocol
 is here: models, chat and text completions, streamed or not, usage, stop strings, keys, errors, health, shutdown.
-`API_KEY` in the environment asks for `Authorization: Bearer` below /v1. Without a key any page in a browser on this
-network could ask, so requests for a public host name (DNS rebinding) and of pages from elsewhere are refused then.
+`API_KEY` in the environment asks for `Authorization: Bearer` below /v1; the other rules are those of `request_rules`.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import hmac
-import ipaddress
 import json
 import os
-import select
 import signal
-import socket
 import sys
 import threading
 import time
 import traceback
 import uuid
-from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from typing import Iterator
 
+    from jetson_containers.container_scripts import request_rules
     from jetson_containers.container_scripts.openai_protocol import (
         BadRequest,
         CompletionRequest,
@@ -40,19 +32,12 @@ if TYPE_CHECKING:
     )
     from jetson_containers.container_scripts.text_stream import Stopper, TextStream
 else:  # inside an image these files stand alone, in one directory
+    import request_rules
     from openai_protocol import BadRequest, CompletionRequest, GenerationOptions, GenerationReport, error_object
     from text_stream import Stopper, TextStream
 
 __all__ = ["Backend", "BadRequest", "GenerationOptions", "GenerationReport", "TextStream", "argument_parser", "serve"]
 
-LARGEST_BODY = 32 << 20  # bytes
-MOST_CONNECTIONS = 64  # at once; each costs a thread
-DROPPED = 1 << 20  # bytes of a refused body that are read and thrown away
-DROP_TIME = 1.0  # seconds that this may take
-REQUEST_TIME = 60.0  # seconds until a request's headers are here, the wait between two requests included
-BODY_TIME = 60.0  # seconds until its body is here
-# Names that no public DNS server answers: what a page from elsewhere cannot be made to stand under.
-LOCAL_ENDINGS = (".local", ".localhost", ".lan", ".internal", ".home.arpa")
 WATCH = 0.2  # seconds between looks whether the client is still there
 GRACE = 5.0  # seconds that a running answer gets to end when the server is told to
 
@@ -79,49 +64,17 @@ class Backend(Protocol):
         ...
 
 
-class LimitedServer(ThreadingHTTPServer):
-    """A listening socket, IPv4 or IPv6, with at most MOST_CONNECTIONS at once."""
-
-    daemon_threads = True
-    request_queue_size = 128  # of the base class's 5 the sixth waits a second, until its packet is sent again
-
-    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
-        self.free = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-        super().__init__((host, port), handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a connection its thread, or refuse it where too many are open."""
-        if self.free.acquire(blocking=False):
-            super().process_request(request, client_address)
-            return
-        with contextlib.suppress(OSError):  # whoever opens so many does not wait for answers either
-            request.settimeout(1)
-            request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a connection to its end."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self.free.release()
-
-
-class Server(LimitedServer):
+class Server(request_rules.RuledServer):
     """The listening socket and what its requests share: the backend, one lock, and whether it is loaded."""
 
     def __init__(self, backend: Backend, host: str, port: int, api_key: str = "") -> None:
         self.backend = backend
-        self.api_key = api_key
         self.loaded = threading.Event()
         self.stopping = threading.Event()
         self.failure: BaseException | None = None
         self.turn = threading.Lock()
         self.created = int(time.time())
-        self.host = host
-        super().__init__(host, port, Handler)
+        super().__init__(host, port, Handler, api_key)
 
     def load(self) -> None:
         """Load the model; a failure is kept and ends the server."""
@@ -135,86 +88,39 @@ class Server(LimitedServer):
             self.loaded.set()
             _log(f"ready: {self.backend.model_id}")
 
-    def names_us(self, host: str) -> bool:
-        """Whether a `Host` is an address, a name of this network, or the one the server was told to listen on."""
-        return is_local_name(host) or (urlsplit("//" + host).hostname or "") in self.own_names
-
-    @cached_property
-    def own_names(self) -> frozenset[str]:
-        """The names of this machine with a domain; looked up once, because a name server may be asked for them."""
-        return frozenset({self.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()})
-
     def stop(self) -> None:
         """End `serve_forever`, from any thread but its own."""
         self.stopping.set()
         threading.Thread(target=self.shutdown, daemon=True).start()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class calls it so
-        """A client that went away is expected; anything else is reported."""
-        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
-            traceback.print_exc()
 
-
-class Handler(BaseHTTPRequestHandler):
+class Handler(request_rules.RuledHandler):
     """One connection."""
 
     server: Server
-    protocol_version = "HTTP/1.1"
-    timeout = 600  # seconds without a byte, of an answer that is being taken too
-    server_version = "jetson-containers"
-    sys_version = ""
-    disable_nagle_algorithm = True  # a token is a small packet, and should not wait for the next one
 
-    def handle_one_request(self) -> None:
-        """Serve a request whose headers are here in time; else the connection ends."""
-        with self._within(REQUEST_TIME) as self._late:
-            super().handle_one_request()
-
-    def parse_request(self) -> bool:
-        """Read the headers; from then on the request has all the time it needs."""
-        try:
-            return super().parse_request()
-        finally:
-            self._late.cancel()
-
-    @contextlib.contextmanager
-    def _within(self, seconds: float) -> Iterator[threading.Timer]:
-        """End the connection where what is done inside takes longer; a timeout of the socket is for each byte."""
-        late = threading.Timer(seconds, self._end_connection)
-        late.daemon = True
-        late.start()
-        try:
-            yield late
-        finally:
-            late.cancel()
-
-    def _end_connection(self) -> None:
-        self.close_connection = True
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class calls it so
         """Health and models."""
-        if not self._from_here():
+        if not self.from_here():
             return
         path = self._path()
         if path in {"/health", "/v1/health"}:
             state = "ok" if self.server.loaded.is_set() else "loading"
-            self._json(200 if state == "ok" else 503, {"status": state})
-        elif not self._allowed():
+            self.send_json(200 if state == "ok" else 503, {"status": state})
+        elif not self.allowed():
             pass
         elif path == "/v1/models":
-            self._json(200, {"object": "list", "data": [self._model()]})
+            self.send_json(200, {"object": "list", "data": [self._model()]})
         elif path == "/v1/models/" + self.server.backend.model_id:
-            self._json(200, self._model())
+            self.send_json(200, self._model())
         else:
             self._no_such(path)
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class calls it so
         """Completions."""
         path = self._path()
-        if not self._from_here() or not self._allowed():
-            self._drop_body()
+        if not self.from_here() or not self.allowed():
+            self.drop_body()
             return
         body = self._body()
         if body is None:
@@ -249,80 +155,23 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes | None:
         """The request's body; None when it was refused, and then the connection cannot be used again."""
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit() and len(length) <= 18) or self.headers.get("Transfer-Encoding"):
-            self.close_connection = True
-            self.error(411, "Content-Length is needed.")
+        length = self.body_length()
+        if length is None:
             return None
-        if int(length) > LARGEST_BODY:
-            self.close_connection = True
-            self.error(413, f"The body is larger than {LARGEST_BODY} bytes.")
-            return None
-        with self._within(BODY_TIME):
-            body = self.rfile.read(int(length))
-        if len(body) < int(length):
+        with self.within(request_rules.BODY_TIME):
+            body = self.rfile.read(length)
+        if len(body) < length:
             self.close_connection = True
             return None
         return body
-
-    def _drop_body(self) -> None:
-        """Read on a little after a refusal, so that the client sees the answer; the connection is not used again."""
-        self.close_connection = True
-        with contextlib.suppress(OSError, ValueError), self._within(DROP_TIME):
-            left = min(int(self.headers.get("Content-Length") or 0), DROPPED)
-            while left > 0 and (block := self.rfile.read(min(left, 1 << 16))):
-                left -= len(block)
-
-    def _from_here(self) -> bool:
-        """Whether a request without a key may be of a program or page of this network; else it is refused."""
-        if self.server.api_key:
-            return True
-        try:
-            host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-            named = not host or self.server.names_us(host)
-            page = urlsplit(origin).hostname if origin else ""
-            same = origin is None or page in {urlsplit("//" + host).hostname, "localhost", "127.0.0.1", "::1"}
-        except ValueError:  # neither is an address
-            named = same = False
-        if named and same:
-            return True
-        self.close_connection = True
-        what = f"Origin: {origin}" if named else f"Host: {host}"
-        self.error(403, f"`{what[:100]}` is refused: ask by address, or set API_KEY.")
-        return False
-
-    def _allowed(self) -> bool:
-        key = self.server.api_key
-        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode("latin-1"), key.encode())
-        if not key or (scheme.lower() == "bearer" and right):
-            return True
-        self.error(401, "A valid key is needed: `Authorization: Bearer KEY`.", code="invalid_api_key")
-        return False
 
     def _model(self) -> dict[str, Any]:
         model_id = self.server.backend.model_id
         return {"id": model_id, "object": "model", "created": self.server.created, "owned_by": "jetson-containers"}
 
-    def _json(self, status: int, value: dict[str, Any]) -> None:
-        body = json.dumps(value).encode("utf-8")
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if status == 503:
-            self.send_header("Retry-After", "1")
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-
     def answer(self, value: dict[str, Any]) -> None:
         """Send a whole answer."""
-        self._json(200, value)
-
-    def error(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
-        """Send an error as OpenAI's clients expect it."""
-        self._json(status, error_object(status, message, param, code))
+        self.send_json(200, value)
 
     def start_events(self) -> None:
         """Begin a stream of server-sent events; HTTP/1.0 clients see its end by the connection's."""
@@ -348,15 +197,6 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
-
-    def gone(self) -> bool:
-        """Whether the client has closed the connection."""
-        try:
-            poll = select.poll()  # select() knows no descriptors above 1023
-            poll.register(self.connection, select.POLLIN)
-            return bool(poll.poll(0)) and not self.connection.recv(1, socket.MSG_PEEK)
-        except (OSError, ValueError):
-            return True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Say what is asked, but for the health checks that come every few seconds."""
@@ -512,16 +352,6 @@ class CompletionAnswer:
         said = self._request.options.report.finish_reason
         limit = self._request.options.max_tokens
         return said or ("length" if 0 < limit <= tokens else "stop")
-
-
-def is_local_name(host: str) -> bool:
-    """Whether a `Host` is an address, or a name that only this network knows. Raises ValueError."""
-    name = urlsplit("//" + host).hostname or ""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return "." not in name or name.endswith(LOCAL_ENDINGS)
-    return True
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:

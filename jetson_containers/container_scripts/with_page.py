@@ -25,9 +25,9 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from typing import Sequence
 
-    from jetson_containers.container_scripts import openai_server
+    from jetson_containers.container_scripts import request_rules
 else:
-    import openai_server
+    import request_rules
 
 PAGE = "chat_page.html"
 GETS, POSTS = ("/health", "/v1/models"), ("/v1/chat/completions",)
@@ -35,7 +35,7 @@ ANSWER_TIME = 3600.0  # seconds without a byte of the server, which may load or 
 _PIECE = 1 << 16  # bytes
 
 
-class PageServer(openai_server.LimitedServer):
+class PageServer(request_rules.LimitedServer):
     """The page's socket, and where the model's server is."""
 
     def __init__(self, page: str, host: str, port: int, server: str) -> None:
@@ -53,7 +53,7 @@ class PageHandler(BaseHTTPRequestHandler):
 
     server: PageServer
     protocol_version = "HTTP/1.1"
-    timeout = openai_server.REQUEST_TIME
+    timeout = request_rules.REQUEST_TIME
     server_version = "jetson-containers"
     sys_version = ""
 
@@ -81,7 +81,7 @@ class PageHandler(BaseHTTPRequestHandler):
             self._refuse(404, "there is no such page")
         elif not (length.isascii() and length.isdigit() and len(length) < 10):
             self._refuse(411, "Content-Length is needed")
-        elif int(length) > openai_server.LARGEST_BODY:
+        elif int(length) > request_rules.LARGEST_BODY:
             self._refuse(413, "the question is too large")
         else:
             self._hand_on("POST", self.path, self.rfile.read(int(length)))
@@ -90,7 +90,7 @@ class PageHandler(BaseHTTPRequestHandler):
         """Whether the browser asks under a name of this network, for the page itself."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         try:
-            named = bool(host) and openai_server.is_local_name(host)
+            named = bool(host) and request_rules.is_local_name(host)
             same = origin is None or urlsplit(origin).netloc == host
         except ValueError:
             named = same = False

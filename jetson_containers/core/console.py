@@ -205,7 +205,7 @@ def columns(rows: Sequence[Sequence[str]], width: int = 0) -> list[str]:
     """Lines with the cells of each row, the header first, below those of the row before.
 
     Where they are wider than `width`, cells go on in the next line, between words; where even that is too wide, each
-    row is a block with a line for each cell, so that no name is torn apart.
+    row is a block with a line or more for each cell, so that no name is torn apart.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if not width or sum(widths) + len(_GAP) * (len(widths) - 1) <= width:
@@ -213,8 +213,9 @@ def columns(rows: Sequence[Sequence[str]], width: int = 0) -> list[str]:
     least = [max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(*rows, strict=True)]
     room = width - len(_GAP) * (len(widths) - 1)
     left = room - sum(least[:-1])
-    if left < min(least[-1], _LEAST):
-        return _blocks(rows)
+    in_block = max(map(len, rows[0])) + len(_GAP) + least[-1]
+    if left < least[-1] and (left < _LEAST or in_block <= width):
+        return _blocks(rows, width)
     least[-1] = min(least[-1], left)  # a longer word of the last column goes on in the terminal's next line
     while sum(widths) > room:
         widest = max((size - low, index) for index, (size, low) in enumerate(zip(widths, least, strict=True)))[1]
@@ -240,16 +241,34 @@ def _wrapped(row: Sequence[str], widths: Sequence[int]) -> Iterable[Sequence[str
     return itertools.zip_longest(*cells, fillvalue="")
 
 
-def _blocks(rows: Sequence[Sequence[str]]) -> list[str]:
+def _blocks(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     header, *others = rows
     size = max(map(len, header))
-    lines: list[str] = []
+    lines = [] if others else wrapped(" ".join(header), width)
     for row in others:
         lines += [""] * bool(lines)
-        lines += [
-            f"{name.ljust(size)}{_GAP}{cell}".rstrip() for name, cell in zip(header, row, strict=True) if name or cell
-        ]
+        for name, cell in zip(header, row, strict=True):
+            lines += wrapped(f"{name.ljust(size)}{_GAP}{cell}".rstrip(), width) if name or cell else []
     return lines
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line of a label and its text, as lines of at most `width` characters (0: any), which go on below the text.
+
+    They break between words; a word that is longer has a line of its own.
+    """
+    import re
+    import textwrap
+
+    if not width or len(line) <= width:
+        return [line]
+    label = re.match(r"\s*(?:\S.*?\s{2,})?", line)
+    first = label.group() if label else ""
+    under = " " * (len(first) if len(first) <= width // 2 else len(_GAP))
+    text = line[len(first) :]
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=under, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def human_bytes(count: float) -> str:

@@ -14,6 +14,7 @@ class Memory:
     total: int | None = None
     available: int | None = None
     swap: int | None = None
+    swap_free: int | None = None
 
     @property
     def in_use(self) -> int | None:
@@ -28,4 +29,5 @@ def read_memory(root: Path = Path("/")) -> Memory:
     except OSError:
         return Memory()
     rows = {name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+([0-9]+) kB$", text, re.MULTILINE)}
-    return Memory(total=rows.get("MemTotal"), available=rows.get("MemAvailable"), swap=rows.get("SwapTotal"))
+    names = {"total": "MemTotal", "available": "MemAvailable", "swap": "SwapTotal", "swap_free": "SwapFree"}
+    return Memory(**{field: rows.get(name) for field, name in names.items()})

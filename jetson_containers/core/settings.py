@@ -89,6 +89,9 @@ OPTIONS: dict[str, Setting] = {
         kind=str, default="apt", help="where CUDA 13 comes from: apt (NVIDIA's repository) or wheels (the Python index)"
     ),
     "engine": Setting(kind=str, default="auto", help="builder: auto, bake, buildx, buildkit or legacy"),
+    "podman": Setting(
+        kind=bool, default=False, help="run and llm start containers with Podman instead of Docker; builds need Docker"
+    ),
     "stage_registry": Setting(
         kind=str, default="", help="REGISTRY/NAMESPACE where builds look for stages by key, and push them"
     ),
@@ -104,6 +107,12 @@ OPTIONS: dict[str, Setting] = {
         kind=Path,
         default=None,
         help="public key (cosign.pub) by which the registry must have signed what run starts and autotag chooses",
+    ),
+    "check_requests": Setting(
+        kind=bool,
+        default=True,
+        help="requests to the servers of llama.cpp, vLLM, MLC and LMDeploy are checked in front of them, as our own "
+        "servers check theirs: origin, key, size, time; false: they go to these servers themselves",
     ),
     "base": Setting(kind=str, default="", help="base image instead of the platform's own"),
     "stop_timeout": Setting(kind=int, default=20, help="seconds a registry or index may take to answer"),

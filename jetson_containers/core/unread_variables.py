@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _INDEX = "JETSON_CONTAINERS_INDEX_URL names another index of packages"
-# Read by the launchers (VENV, PYTHON), settings (CONFIG), the downloader (OWNER) and the tests.
-_OURS = frozenset({"VENV", "PYTHON", "CONFIG", "OWNER", "STRICT_SKIPS"})
+# Read by the launchers (VENV, PYTHON), settings (CONFIG), the downloader (OWNER), the reader of recipes and the tests.
+_OURS = frozenset({"VENV", "PYTHON", "CONFIG", "OWNER", "NO_SANDBOX", "STRICT_SKIPS"})
 # What upstream's build reads, with what does it here. `USE_OLLAMA` and the like are read by recipes of upstream's tree.
 _UPSTREAM = {
     "BUILD_DELAY": "",

@@ -11,7 +11,7 @@ from jetson_containers.core import errors, unread_variables
 from jetson_containers.core.errors import JetsonError
 from jetson_containers.core.settings import ROOT
 from jetson_containers.doctor.types import CheckDefinition, Finding, fail, note, ok, read, skip, warn
-from jetson_containers.recipes import catalog
+from jetson_containers.recipes import catalog, isolation
 
 if TYPE_CHECKING:
     from jetson_containers.doctor.types import DoctorContext
@@ -50,6 +50,13 @@ def _trees(context: DoctorContext) -> Finding:
         first = found.broken[0]
         return warn(f"{len(found.broken)} recipes left out: {first.message}", first.hint or "jetson-containers lint")
     return ok(f"{len(found.available)} packages in {', '.join(map(str, context.settings.package_trees))}")
+
+
+def _sandbox(_context: DoctorContext) -> Finding:
+    reason = isolation.why_not()
+    if not reason:
+        return ok("`config.py` of package trees runs in bubblewrap")
+    return note(f"`config.py` of package trees runs with Python's guards only: {reason}", isolation.remedy())
 
 
 def _settings(context: DoctorContext) -> Finding:
@@ -113,6 +120,7 @@ CHECKS = (
     CheckDefinition(
         name="package trees", why="A recipe that cannot be read is missing in every list.", look=_trees, limit=30
     ),
+    CheckDefinition(name="sandbox", why="A program of a tree should see that tree only.", look=_sandbox),
     CheckDefinition(name="settings", why="A changed setting changes what builds do.", look=_settings),
     CheckDefinition(name="variables", why="A misspelled variable changes nothing, silently.", look=_variables),
     CheckDefinition(name="checkout", why="Package tree and facts come from it.", look=_checkout),

@@ -156,17 +156,44 @@ class RunResult:
     timed_out: bool = False  # it ran longer than allowed and was stopped; the exit code is then 124
 
 
-class Engine(Protocol):
+class ContainerEngine(Protocol):
+    """What starting containers takes: Docker's engine and Podman have it. Methods raise as those of `Engine`."""
+
+    @property
+    def run_capabilities(self) -> RunCapabilities:
+        """The part of the capabilities that starting a container needs; one question, where probing takes several."""
+        ...
+
+    def images(self, labels: Mapping[str, str] | None = None) -> list[LocalImage]:
+        """Images of the local store, newest first, optionally only those with these labels."""
+        ...
+
+    def images_named(self, references: Sequence[str]) -> list[LocalImage]:
+        """Those of some images that the local store has, in the order of their names, asked for at once."""
+        ...
+
+    def image(self, reference: str) -> LocalImage | None:
+        """One image, or None when the local store has none of that name."""
+        ...
+
+    def pull(
+        self,
+        reference: str,
+        on_line: Callable[[str], None],
+        *,
+        platform: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds."""
+        ...
+
+
+class Engine(ContainerEngine, Protocol):
     """A container engine. Every method raises NotReadyError subclasses when the engine cannot be reached."""
 
     @property
     def capabilities(self) -> Capabilities:
         """What it can do; probed once, on first use."""
-        ...
-
-    @property
-    def run_capabilities(self) -> RunCapabilities:
-        """The part of the capabilities that starting a container needs; one question, where probing takes several."""
         ...
 
     def build(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:
@@ -197,18 +224,6 @@ class Engine(Protocol):
         on_line: Callable[[str], None] | None = None,
     ) -> RunResult:
         """Run a container to its end and remove it."""
-        ...
-
-    def images(self, labels: Mapping[str, str] | None = None) -> list[LocalImage]:
-        """Images of the local store, newest first, optionally only those with these labels."""
-        ...
-
-    def images_named(self, references: Sequence[str]) -> list[LocalImage]:
-        """Those of some images that the local store has, in the order of their names, asked for at once."""
-        ...
-
-    def image(self, reference: str) -> LocalImage | None:
-        """One image, or None when the local store has none of that name."""
         ...
 
     def usage(self) -> EngineUsage | None:
@@ -244,17 +259,6 @@ class Engine(Protocol):
 
     def flatten(self, source: str, target: str, labels: Mapping[str, str]) -> None:
         """Make `target` of the files and the configuration of `source`, in one layer and with these labels."""
-        ...
-
-    def pull(
-        self,
-        reference: str,
-        on_line: Callable[[str], None],
-        *,
-        platform: str | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds."""
         ...
 
     def push(self, reference: str, on_line: Callable[[str], None]) -> None:

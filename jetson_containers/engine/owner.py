@@ -26,8 +26,9 @@ def orphans(ask: Callable[..., str]) -> list[str]:
 
     `ask` takes the words of a docker command and gives what it prints.
     """
-    form = '{{.ID}} {{.Label "' + OWNER + '"}}'
-    listed = ask("ps", "--all", "--no-trunc", "--filter", f"label={OWNER}", "--format", form)
+    found = ask("ps", "--all", "--no-trunc", "--quiet", "--filter", f"label={OWNER}").split()
+    form = '{{.ID}} {{index .Config.Labels "' + OWNER + '"}}'  # Podman 4 prints no single label in a list
+    listed = ask("inspect", "--format", form, *found) if found else ""
     rows = (line.partition(" ") for line in listed.splitlines())
     return [container for container, _, whose in rows if owner_process(whose) == 0]
 

@@ -9,13 +9,19 @@ from jetson_containers.core.errors import NotReadyError, RegistryError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jetson_containers.engine.interface import Engine
+    from jetson_containers.engine.interface import ContainerEngine
 
 LISTED = "`jetson-containers images` lists those that are here"
 
 
 def pull_missing(
-    engine: Engine, image: str, on_line: Callable[[str], None], *, offline: bool, hint: str, platform: str | None = None
+    engine: ContainerEngine,
+    image: str,
+    on_line: Callable[[str], None],
+    *,
+    offline: bool,
+    hint: str,
+    platform: str | None = None,
 ) -> None:
     """Pull an image. Raises NotReadyError (offline) or RegistryError, which call it missing and add `hint`."""
     hint = f"{hint}; {LISTED}"

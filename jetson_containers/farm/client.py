@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from jetson_containers.builder.store import Store
 from jetson_containers.core.console import human_bytes, human_seconds
 from jetson_containers.core.errors import InterruptedByUserError, JetsonError, NotReadyError, RegistryError
 from jetson_containers.farm import access, labels, serve, stage_task
+from jetson_containers.farm.handover import Handover, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from jetson_containers.plan.plan import BuildPlan
 
 CONNECT = 30.0  # seconds a scheduler may take to answer
+LOOK = 2.0  # seconds after which it is looked for workers that have joined
+AGAIN = "start the scheduler again, then the same command resumes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,16 +163,44 @@ class FarmBuild:
         }
         self._warn_of_missing_workers(client, tasks, needs)
         self._console.info(f"{len(tasks)} stages go to the farm at {farm.address}; dashboard: {client.dashboard_link}")
+        handover = Handover(
+            parents={key: [name for name in self.graph.needs[key] if name in tasks] for key in tasks},
+            urgency=priorities,
+            needs=needs,
+        )
         futures: dict[str, Any] = {}
         client.subscribe_topic(stage_task.TOPIC, lambda event: self._heard(event, futures))
-        # The most urgent first: Dask starts what it hears of at once. A parent is more urgent than what stands on it.
-        for key in sorted(tasks, key=lambda name: -priorities[name]):
-            parents = [futures[name] for name in self.graph.needs[key] if name in futures]
-            futures[key] = client.submit(
-                serve.run_stage, tasks[key], *parents,
-                key=key, resources=needs[key], priority=priorities[key], pure=False,
+        self._carry_out(client, handover, tasks, futures)
+
+    def _carry_out(
+        self, client: Any, handover: Handover, tasks: Mapping[str, StageTask], futures: dict[str, Any]
+    ) -> None:
+        """Hand over what a worker is free for, and wait for what ends; a worker may join at any time."""
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        while handover.going_on:
+            for future in self._hand_over(client, handover, tasks, futures):
+                future.add_done_callback(done.put)
+            try:
+                ended = done.get(timeout=LOOK)
+            except queue.Empty:
+                continue
+            if not self._ended(ended, handover, len(tasks)):
+                return
+
+    def _hand_over(
+        self, client: Any, handover: Handover, tasks: Mapping[str, StageTask], futures: dict[str, Any]
+    ) -> list[Any]:
+        """Give Dask the stages whose turn it is; returns their futures."""
+        given = []
+        for due in handover.due(_offers(client)):
+            names = [name for name in self.graph.needs[due.key] if name in tasks]
+            parents = [futures[name] if due.beside else self._results[name] for name in names]
+            futures[due.key] = client.submit(
+                serve.run_stage, tasks[due.key], *parents, key=due.key,
+                resources=handover.needs[due.key], priority=handover.urgency[due.key], pure=False,
             )  # fmt: skip
-        self._wait(client, futures)
+            given.append(futures[due.key])
+        return given
 
     def _weight_name(self, key: str) -> str:
         return graph.weight_name(self.graph.nodes[key].stage)
@@ -181,29 +213,27 @@ class FarmBuild:
             access.require().fire_and_forget(future)
             self._console.info(f"{said['package']}: {said['action']} on {said['builder']}")
 
-    def _wait(self, client: Any, futures: Mapping[str, Any]) -> None:
-        keys = {future.key: key for key, future in futures.items()}
-        for done, future in enumerate(access.require().as_completed(futures.values(), loop=client.loop), 1):
-            key = keys[future.key]
-            package = self.graph.nodes[key].stage.package
-            if future.status == "finished":
-                result = self._results[key] = future.result()
-                if result.state == "built":
-                    self._state.record(self._weight_name(key), seconds=result.seconds)
-                tests = f", tests {result.tests}" if result.tests not in {"", "none"} else ""
-                size = f", {human_bytes(result.size)}" if result.size else ""
-                took = human_seconds(result.seconds)
-                self._console.info(
-                    f"{package}: {result.state} on {result.worker} in {took}{size}{tests} ({done} of {len(futures)})"
-                )
-                continue
-            error = _error_of(future, package)
-            known = {other.message for other in self._failed.values()}
-            self._failed[key] = error
-            if not self._options.keep_going:
-                return
-            if error.message not in known:  # what stands on a stage ends with the error of that stage
-                self._console.warning(error.message)
+    def _ended(self, future: Any, handover: Handover, total: int) -> bool:
+        """Note what became of a stage; false where that ends the build."""
+        key = future.key
+        package = self.graph.nodes[key].stage.package
+        if future.status == "finished":
+            result = self._results[key] = future.result()
+            handover.finish(key, result.worker)
+            if result.state == "built":
+                self._state.record(self._weight_name(key), seconds=result.seconds)
+            tests = f", tests {result.tests}" if result.tests not in {"", "none"} else ""
+            size = f", {human_bytes(result.size)}" if result.size else ""
+            took = human_seconds(result.seconds)
+            count = f"({len(self._results) + len(self._failed)} of {total})"
+            self._console.info(f"{package}: {result.state} on {result.worker} in {took}{size}{tests} {count}")
+            return True
+        error = _error_of(future, package)
+        for lost in handover.fail(key):  # what stands on a stage ends with the error of that stage
+            self._failed.setdefault(lost, error)
+        if self._options.keep_going:
+            self._console.warning(error.message)
+        return self._options.keep_going
 
     def _warn_of_missing_workers(
         self, client: Any, tasks: Mapping[str, StageTask], needs: Mapping[str, Mapping[str, float]]
@@ -227,7 +257,7 @@ def _error_of(future: Any, package: str) -> JetsonError:
     if future.status in {"cancelled", "lost"}:
         return NotReadyError(
             f"`{package}`: the scheduler is gone, or somebody cancelled the task",
-            hint="start the scheduler again, then the same command resumes",
+            hint=AGAIN,
         )
     error = future.exception()
     if isinstance(error, JetsonError):
@@ -262,6 +292,24 @@ def _workers(client: Any) -> Mapping[str, Mapping[str, Any]]:
     """What the scheduler says of its workers, by address."""
     found: Mapping[str, Mapping[str, Any]] = client.scheduler_info(n_workers=-1)["workers"]
     return found
+
+
+def _offers(client: Any) -> list[Offer]:
+    """What each worker offers, and which tasks it has. Raises NotReadyError where the scheduler is gone."""
+    try:
+        given = client.processing()
+        rows = _workers(client).items()
+    except OSError as error:
+        raise NotReadyError(f"the scheduler is gone: {error}", hint=AGAIN) from error
+    return [
+        Offer(
+            name=str(info["name"]),
+            slots=int(info["nthreads"]),
+            resources=info["resources"],
+            keys=frozenset(given.get(address, ())),
+        )
+        for address, info in rows
+    ]
 
 
 def _tell_durations(client: Any, seconds: Mapping[str, float]) -> None:

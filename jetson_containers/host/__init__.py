@@ -3,6 +3,8 @@
 `media`, `swap` and `power` read files below a root directory and decide nothing; a root of captured files is a machine
 too. `steps` plans what `setup` changes (`changes`: files with their texts, commands with what undoes them), and
 `journal` carries a plan out, writes down what was done, and undoes it.
+`usage` is what the machine does at one moment: loads, clocks, temperatures, power (`tegrastats` reads what NVIDIA's
+program of that name prints), memory of containers.
 
-Public modules: `changes`, `journal`, `media`, `power`, `steps`, `swap`.
+Public modules: `changes`, `journal`, `media`, `power`, `steps`, `swap`, `tegrastats`, `usage`.
 """

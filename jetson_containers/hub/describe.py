@@ -86,15 +86,6 @@ def describe(
         return in_time(lambda: described(downloader, parse(reference, kind)), limit)
 
 
-def head(
-    reference: str, file: str, settings: Settings, console: Console, read: Callable[[bytes], T], longest: int
-) -> T:
-    """What `read` makes of the first bytes of a file on the hub (see `HostDownloader.head`). Raises as `describe`."""
-    with downloads.translate_errors():
-        downloader = downloads.downloader(settings, console)
-        return in_time(lambda: downloader.head(downloader.listing(parse(reference)), file, read, longest), LONGEST)
-
-
 def described(downloader: Downloader, reference: Reference) -> ModelInfo:
     """What a downloader's source says of a model. Raises DownloadError."""
     return _of_listing(downloader, downloader.listing(reference))

@@ -27,7 +27,7 @@ from jetson_containers.launch.least import least_part, user_part
 from jetson_containers.launch.official import official_part
 from jetson_containers.launch.options import OWN, hide_secrets
 from jetson_containers.launch.parts import LaunchHost, LaunchPart, Mount, Notice, NoticeSeverity
-from jetson_containers.launch.podman import podman_part
+from jetson_containers.launch.podman import PODMAN_NETWORK, podman_part
 from jetson_containers.launch.webcam import plan_webcams, run_with
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def plan_run(
     chosen_name = line.last("name") or name or unique_name()
     whole = _join(
         _terminal(line, stdin_tty=stdin_tty, stdout_tty=stdout_tty),
-        _defaults(line, chosen_name, network="bridge" if request.least else "host"),
+        _defaults(line, chosen_name, network=_network(host, least=request.least)),
         gpu_options,
         ulimit_part(host, line, gpu),
         _from_dotenv(line, merged),
@@ -185,7 +185,8 @@ def _webcams(host: LaunchHost, line: RunLine, request: RunRequest, logs: Path) -
 def _device_parts(host: LaunchHost, line: RunLine, request: RunRequest) -> tuple[LaunchPart, ...]:
     """What of the host's devices and services the container gets."""
     if request.least:
-        return (devices.docker_socket_part(host, request), devices.camera_part(host, request))
+        parts = (devices.docker_socket_part(host, request), devices.camera_part(host, request))
+        return (*parts, podman_part(host, line, request.user))
     return (
         display.pulse_part(host, line),
         devices.upload_key_part(host),
@@ -338,6 +339,13 @@ def _terminal(line: RunLine, *, stdin_tty: bool, stdout_tty: bool) -> LaunchPart
     if stdin_tty and stdout_tty:
         return LaunchPart(argv=("-it",))
     return LaunchPart() if line.is_on("detach") else LaunchPart(argv=("-i",))
+
+
+def _network(host: LaunchHost, *, least: bool) -> str:
+    """The host's, or one of its own, which Podman without root has under another name than `bridge`."""
+    if not least:
+        return "host"
+    return PODMAN_NETWORK if host.capabilities.podman else "bridge"
 
 
 def _defaults(line: RunLine, name: str, *, network: str) -> LaunchPart:

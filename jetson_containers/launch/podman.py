@@ -1,4 +1,4 @@
-"""Podman in place of Docker for `run`: the same options, with what differs.
+"""Podman in place of Docker for `run` and `llm`: the same options, with what differs.
 
 Podman has images of its own, no daemon and no NVIDIA runtime (the GPU comes by CDI), labels mounts for SELinux unless
 told not to, and gives a container of an ordinary user that user's rights as root of the container (rootless).
@@ -6,37 +6,29 @@ told not to, and gives a container of an ordinary user that user's rights as roo
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import EngineMissingError, NotReadyError, command
-from jetson_containers.engine import cdi
-from jetson_containers.engine.interface import RunCapabilities
+from jetson_containers.core.errors import NotReadyError, command
 from jetson_containers.launch.parts import LaunchPart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable
 
     from jetson_containers.launch.docker_options import RunLine
     from jetson_containers.launch.parts import LaunchHost
 
-CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")  # where Podman looks for specifications, containers.conf(5)
+PODMAN_NETWORK = "private"  # a network of the container's own: a bridge for root, a process of its own without
 TIMEOUT = 60  # seconds an answer may take
 
 
-def capabilities(root: Path, env: Mapping[str, str], uid: int) -> RunCapabilities:
-    """What starting a container with Podman takes. Raises EngineMissingError where there is none on PATH."""
-    client = shutil.which("podman", path=env.get("PATH"))
-    if client is None:
-        raise EngineMissingError("there is no `podman` on PATH", hint="sudo apt-get install podman")
-    devices = cdi.devices_of(CDI_FOLDERS, root)
-    return RunCapabilities(client=client, sudo=False, runtimes=(), cdi_devices=devices, podman=True, rootless=uid != 0)
+def podman_part(host: LaunchHost, line: RunLine, user: str = "") -> LaunchPart:
+    """No SELinux labels, which would keep the container out of /data and the devices; the user's groups for devices.
 
-
-def podman_part(host: LaunchHost, line: RunLine) -> LaunchPart:
-    """No SELinux labels, which would keep the container out of /data and the devices; the user's groups for devices."""
+    Without root a container that runs as the caller keeps the caller's number, which owns /data: in Podman's own
+    mapping that number would be somebody else. `user` is who runs it unless the line says so.
+    """
     if not host.capabilities.podman:
         return LaunchPart()
     argv: tuple[str, ...] = ()
@@ -44,6 +36,9 @@ def podman_part(host: LaunchHost, line: RunLine) -> LaunchPart:
         argv += ("--security-opt", "label=disable")
     if host.capabilities.rootless and not line.values("group-add"):
         argv += ("--group-add", "keep-groups")
+    own = (line.last("user") or user).partition(":")[0] == str(os.getuid())
+    if host.capabilities.rootless and own and not line.has("userns"):
+        argv += ("--userns", "keep-id")
     return LaunchPart(argv=argv)
 
 

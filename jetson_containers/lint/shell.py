@@ -15,6 +15,7 @@ DEEPEST = 20  # commands inside commands that are read
 RESERVED = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "time", "{"})
 _ENDS = frozenset({"fi", "done", "esac"})
 _OPERATORS = ("&&", "||", ";;&", ";;", ";&", "|&", ";", "|", "&", "\n", "(", ")")
+_PLAIN = re.compile(r"""[^\\'"`$<>#\s&|;()0-9]+""")  # characters that mean themselves, wherever they stand
 _REDIRECT = re.compile(r"(?:[0-9]*(?:>>|>\||>&|<&|<>|<<<|>|<)|&>>|&>)")
 _HEREDOC = re.compile(r"[0-9]*<<(-?)\s*(['\"]?)([\w.-]+)\2")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
@@ -69,7 +70,9 @@ class _Reader:
 
     def _next(self) -> None:
         char = self.text[self.at]
-        if char == "\\":
+        if plain := _PLAIN.match(self.text, self.at):
+            self._take(plain.end())
+        elif char == "\\":
             self._escape()
         elif char in "'\"":
             self._quoted(char)

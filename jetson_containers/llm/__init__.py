@@ -5,6 +5,7 @@ memory, and `decide` settles model, runtime, quantization and steps: that is all
 steps out (`pipeline`) in `containers`; `chat`, `serve` and `bench` start the server (`session`) and talk with it
 (`client`).
 
-Public modules: `bench`, `chat`, `context`, `conversation`, `decide`, `download_in_image`, `fit`, `image_answers`,
-`in_use`, `models`, `prepare`, `request`, `run_hints`, `serve`, `servers`, `shown_commands`, `stored`.
+Public modules: `bench`, `chat`, `containers`, `context`, `conversation`, `decide`, `download_in_image`, `fit`,
+`image_answers`, `in_use`, `metrics`, `models`, `prepare`, `request`, `run_hints`, `serve`, `servers`,
+`shown_commands`, `stored`.
 """

@@ -135,11 +135,11 @@ def bench(
     if options.save and not dry_run:
         append_csv(options.save, ())
     if dry_run:
-        shown_commands.show_session(prepare.plan(request, context), context)
+        shown_commands.show_session(prepare.plan(request, context), context, checked=False)
         return None
     prepared = prepare.prepare(request, context)
     decision = prepared.decision
-    with open_session(prepared, context, threads=request.threads) as session, power.watching() as watch:
+    with open_session(prepared, context, threads=request.threads, checked=False) as session, power.watching() as watch:
         rows = _measure(decision, session, options, context, watch)
         memory = session.memory.peak
     if options.save:

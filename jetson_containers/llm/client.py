@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
+_GONE = 502  # what the checks in front of a server say when it has ended
 LARGEST = 1e15  # of a count or of milliseconds that a server says
 
 
@@ -123,6 +124,8 @@ class OpenAIClient:
         try:
             connection.request("POST", "/v1/chat/completions", json.dumps(body), self._headers())
             response = connection.getresponse()
+            if response.status == _GONE:
+                raise ServerGoneError("the server stopped answering")
             if response.status != 200:
                 kind = RefusedError if response.status < 500 else StepError
                 raise kind(f"the server refused: {_message(response.read())}")

@@ -15,13 +15,14 @@ import threading
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jetson_containers.core import json_text
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, UsageError, command
 from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine import argv, bridge, owner
+from jetson_containers.launch.podman import PODMAN_NETWORK
 from jetson_containers.llm.runtimes.interface import SCRIPTS_DIR
 from jetson_containers.llm.step_progress import StepProgress
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import Engine
+    from jetson_containers.engine.interface import ContainerEngine, Engine
     from jetson_containers.launch.command import Launch
     from jetson_containers.llm.pipeline.types import CommandStep
     from jetson_containers.llm.runtimes.interface import Service
@@ -65,7 +66,8 @@ def listening(settings: Settings, address: str, port: int, *, bridge: bool = Tru
     if not (settings["least_privilege"] and bridge and _is_address(place)):
         return Listening(host=address, options=ON_HOST)
     published = f"[{place}]" if ":" in place else place
-    options = ("--network", "bridge", "--publish", f"{published}:{port}:{port}")
+    network = PODMAN_NETWORK if settings["podman"] else "bridge"
+    options = ("--network", network, "--publish", f"{published}:{port}:{port}")
     return Listening(host="0.0.0.0", options=options)  # noqa: S104 - of the container, which only the port leads to
 
 
@@ -86,7 +88,7 @@ class Containers:
     """
 
     platform: Platform
-    engine: Engine
+    engine: ContainerEngine
     settings: Settings
     console: Console
     image: str
@@ -216,9 +218,9 @@ class Containers:
     @property
     def _gives_networks(self) -> bool:
         """Whether the engine can give a container a network of its own; unknown counts as yes."""
-        if self.platform.l4t is None or self.platform.l4t >= bridge.FIXED_L4T:
+        if self.platform.l4t is None or self.platform.l4t >= bridge.FIXED_L4T or self.settings["podman"]:
             return True
-        wants = bridge.wants_raw_table(self.platform, self.engine.capabilities.server_version)
+        wants = bridge.wants_raw_table(self.platform, cast("Engine", self.engine).capabilities.server_version)
         return not wants or bridge.has_raw_module()
 
     def server(
@@ -242,7 +244,8 @@ class Containers:
         secret = {service.key_env: api_key} if api_key else {}
         options += [word for key in secret for word in ("--env", key)]
         if detach:
-            options += ["--detach", "--restart", "unless-stopped"]
+            # Podman's own service starts containers after a reboot, and only those with this policy.
+            options += ["--detach", "--restart", "always" if self.settings["podman"] else "unless-stopped"]
         else:
             options += owner.label()
         below = (value.removeprefix("/data/") for value in service.env.values() if value.startswith("/data/"))
@@ -291,20 +294,21 @@ def claim(planned: Launch, *, running: bool = False) -> None:
 
     Raises UsageError for any other container of that name.
     """
-    words = ["--all", "--filter", f"name=^{re.escape(planned.name)}$"]
-    shown = '{{.Names}}\t{{.Status}}\t{{.Label "' + SERVER + '"}}'
-    for line in docker(client_of(planned), "ps", *words, "--format", shown).splitlines():
-        name, status, ours = line.split("\t")
+    client = client_of(planned)
+    words = ["ps", "--all", "--filter", f"name=^{re.escape(planned.name)}$"]
+    for line in docker(client, *words, "--format", "{{.Names}}\t{{.Status}}").splitlines():
+        name, status = line.split("\t")
         if name != planned.name:
             continue
+        ours = docker(client, *words, "--filter", f"label={SERVER}", "--quiet").strip()
         if not ours or (status.startswith("Up") and not running):
             what = "which is a running server" if ours else "which is not one of our servers"
-            ends = stop_command(name) if ours else command("docker", "rm", "-f", name)
+            ends = stop_command(client, name) if ours else command(program(client), "rm", "-f", name)
             raise UsageError(
                 f"a container `{name}` exists already, {what}",
                 hint=f"use `--name` for another name; {ends} ends that one",
             )
-        docker(client_of(planned), "rm", "--force", name)
+        docker(client, "rm", "--force", name)
 
 
 def _remove_own(planned: Launch) -> None:
@@ -361,9 +365,19 @@ def remove_orphans(client: Sequence[str]) -> None:
         docker(client, "rm", "--force", container)
 
 
-def stop_command(*names: str) -> str:
+def stop_command(client: Sequence[str], *names: str) -> str:
     """The command that ends servers."""
-    return command("jetson-containers", "llm", "stop", *names)
+    return server_command(client, "stop", *names)
+
+
+def server_command(client: Sequence[str], *words: str) -> str:
+    """A command of ours for a server that a client has started."""
+    return command("jetson-containers", "llm", *words, *(["--podman"] if program(client) == "podman" else []))
+
+
+def program(client: Sequence[str]) -> str:
+    """How a user calls a client: `docker`, `podman`."""
+    return Path(client[-1]).name if client else "docker"
 
 
 def inspected(client: Sequence[str], fields: Mapping[str, str], *options: str) -> list[dict[str, Any]]:
@@ -381,7 +395,7 @@ def inspected(client: Sequence[str], fields: Mapping[str, str], *options: str) -
     return [json_text.parse(line) for line in shown.stdout.splitlines() if line.strip()]
 
 
-def client_for(engine: Engine) -> tuple[str, ...]:
+def client_for(engine: ContainerEngine) -> tuple[str, ...]:
     """The docker client of an engine, with sudo where that is needed."""
     return tuple(argv.docker(engine.run_capabilities))
 

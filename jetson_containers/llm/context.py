@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import Engine
+    from jetson_containers.engine.interface import ContainerEngine
     from jetson_containers.hub.describe import ModelInfo
     from jetson_containers.llm.models.types import ModelHub, ModelShape
     from jetson_containers.platforms.platform import Platform
@@ -28,7 +28,7 @@ class LlmContext:
     settings: Settings
     console: Console
     hub: ModelHub
-    engine: Callable[[], Engine]
+    engine: Callable[[], ContainerEngine]
     catalog: Callable[[], Catalog]
 
     @property

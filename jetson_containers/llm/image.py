@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
 from jetson_containers.engine import pull
+from jetson_containers.engine.podman_engine import PodmanEngine
 from jetson_containers.images import labels
 from jetson_containers.llm.pipeline.types import CommandStep
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import Engine
+    from jetson_containers.engine.interface import ContainerEngine
     from jetson_containers.llm.containers import Containers
     from jetson_containers.llm.pipeline.types import PlannedStep
 
@@ -22,12 +23,14 @@ _LEAVE_OUT = "leave out `--image`, and the image that runs here is found"
 _MISSING = 'for p; do command -v "$p" >/dev/null 2>&1 || echo "missing $p"; done'
 
 
-def pull_missing(image: str, engine: Engine, settings: Settings, console: Console) -> str:
-    """Pull an image that is not here, before anything else is done; returns its name.
+def pull_missing(image: str, engine: ContainerEngine, settings: Settings, console: Console) -> str:
+    """Pull an image that is not here, before anything else is done; returns its name. Podman gets one of Docker's.
 
     Raises NotReadyError or RegistryError with what to do: otherwise docker's message would only be in a server's log.
     """
     if engine.image(image) is not None:
+        return image
+    if isinstance(engine, PodmanEngine) and engine.copy(image, console.info, console.detail):
         return image
     if not settings["offline"]:
         console.info(f"pulling image `{image}`")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.core.console import Console
     from jetson_containers.core.errors import JetsonError
-    from jetson_containers.engine.interface import Engine
+    from jetson_containers.engine.interface import ContainerEngine
 
 _FIELDS = {
     "name": ".Name", "path": ".Path", "args": ".Args", "env": ".Config.Env", "mounts": ".Mounts",
@@ -53,7 +53,7 @@ class RunningContainer:
         ]
 
 
-def refuse(paths: Iterable[Path], engine: Callable[[], Engine], console: Console) -> None:
+def refuse(paths: Iterable[Path], engine: Callable[[], ContainerEngine], console: Console) -> None:
     """Raises UsageError, with what ends them, where servers use one of the paths, NotReadyError for other containers.
 
     Without an engine nothing runs; what cannot be found out is reported and stops nothing.
@@ -77,7 +77,7 @@ def _refusal(used: Sequence[tuple[RunningContainer, Path]], client: Sequence[str
     servers = {one.name for one, _ in used if one.is_server}
     names = sorted(reads)
     ours, others = (sorted(chosen) for chosen in (servers, reads.keys() - servers))
-    ends = [containers.stop_command(*ours)] if ours else []
+    ends = [containers.stop_command(client, *ours)] if ours else []
     ends += [errors.command(*client, "rm", "-f", *others)] if others else []
     kind = NotReadyError if others else UsageError
     return kind(

@@ -12,10 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.core import files
-from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError, command
+from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
 from jetson_containers.core.text import is_number
 from jetson_containers.hub.transfer.owner import owner_of
-from jetson_containers.llm import containers, prepare, servers, service_files, session, shown_commands, web_page
+from jetson_containers.llm import (
+    checked_requests,
+    containers,
+    prepare,
+    servers,
+    service_files,
+    session,
+    shown_commands,
+    web_page,
+)
 from jetson_containers.llm.client import OpenAIClient
 from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.step_progress import StepProgress
@@ -73,6 +82,10 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
     """
     if wanted.webui and wanted.generate:
         raise UsageError("`--webui` and `--generate` do not go together", hint="serve with `--webui --detach`")
+    if wanted.generate in service_files.OF_DOCKER and context.settings["podman"]:
+        raise UsageError(
+            f"`--generate {wanted.generate}` writes a file for Docker", hint="Podman takes `quadlet` and `kube`"
+        )
     key = "" if wanted.generate else _key(wanted, context)  # a service file only names the variable
     if dry_run:
         _show_dry(prepare.plan(request, context), wanted, context)
@@ -81,7 +94,7 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
         _refuse_taken_port(wanted, context)
     decision = prepare.decided(request, context)
     if not (wanted.generate or wanted.another) and (found := _serving(decision, context)):
-        return _served_already(found, decision, wanted, context.console)
+        return _served_already(found, decision, wanted, context)
     prepared = prepare.make(decision, context)
     if wanted.generate:
         _generate(prepared, wanted, wanted.generate, context)
@@ -94,7 +107,7 @@ def serve(request: LlmRequest, wanted: ServeRequest, context: LlmContext, *, dry
 def _show_dry(decision: Decision, wanted: ServeRequest, context: LlmContext) -> None:
     port = wanted.port or DEFAULT_PORT
     place = containers.listening(context.settings, wanted.address, port)
-    service = _service(decision, wanted, port, place.host)
+    service = checked_requests.shown(decision, _options(decision, wanted, port, place), place, context.settings)
     if wanted.webui:
         beside = containers.listening(context.settings, wanted.address, _PAGE_PORT)
         service, place = web_page.with_page(service, place, beside, port=port, page=_PAGE_PORT)
@@ -118,7 +131,7 @@ def _serving(decision: Decision, context: LlmContext) -> RunningServer | None:
     return None
 
 
-def _served_already(found: RunningServer, decision: Decision, wanted: ServeRequest, console: Console) -> Served:
+def _served_already(found: RunningServer, decision: Decision, wanted: ServeRequest, context: LlmContext) -> Served:
     """Say where. Raises UsageError where what was asked for is something that server does not give."""
     facts = found.facts
     another = "use `--another` to start another copy"
@@ -135,18 +148,18 @@ def _served_already(found: RunningServer, decision: Decision, wanted: ServeReque
         )
         if other
     ]
-    ends = containers.stop_command(found.name)
+    ends = containers.stop_command(("podman",) if context.settings["podman"] else ("docker",), found.name)
     if differs:
         raise UsageError(
             f"{decision.title} is already served at {facts.url}, and not with {', '.join(differs)}",
             hint=f"{ends} ends that server; {another}",
         )
-    console.ok(f"{decision.title} is already served at {facts.url}; {another}, {ends} to end it")
+    context.console.ok(f"{decision.title} is already served at {facts.url}; {another}, {ends} to end it")
     served = Served(
         name=found.name, url=facts.url, health=facts.health, model=facts.model, image=found.image,
         runtime=facts.runtime, webui=facts.webui,
     )  # fmt: skip
-    show(served, console)
+    show(served, context.console)
     return served
 
 
@@ -170,7 +183,8 @@ def _taken(port: int) -> UsageError:
 
 def _start(prepared: PreparedModel, wanted: ServeRequest, port: int, key: str, context: LlmContext) -> Served:
     listening = prepared.containers.listening(wanted.address, port)
-    service = _service(prepared.decision, wanted, port, listening.host)
+    options = _options(prepared.decision, wanted, port, listening)
+    service = checked_requests.service_of(prepared, options, listening)
     if wanted.address not in _LOOPBACK and not wanted.api_key_env:
         context.console.warning(
             f"anyone who can reach {wanted.address}:{port} can use this server", "require a key with --api-key-env NAME"
@@ -217,9 +231,9 @@ def _page_url(address: str, page: int) -> str:
     return f"{_place(address, page)[1]}/" if page else ""
 
 
-def _service(decision: Decision, wanted: ServeRequest, port: int, host: str) -> Service:
-    options = ServeOptions(port=port, host=host, threads=decision.request.threads, api_key=bool(wanted.api_key_env))
-    return decision.service(options)
+def _options(decision: Decision, wanted: ServeRequest, port: int, listening: Listening) -> ServeOptions:
+    key, threads = bool(wanted.api_key_env), decision.request.threads
+    return ServeOptions(port=port, host=listening.host, threads=threads, api_key=key, metrics=True)
 
 
 def _planned(
@@ -250,7 +264,8 @@ def _planned(
 def _generate(prepared: PreparedModel, wanted: ServeRequest, kind: str, context: LlmContext) -> None:
     port = wanted.port or DEFAULT_PORT
     listening = prepared.containers.listening(wanted.address, port)
-    service = _service(prepared.decision, wanted, port, listening.host)
+    options = _options(prepared.decision, wanted, port, listening)
+    service = checked_requests.service_of(prepared, options, listening)
     planned = _planned(prepared, wanted, service, port, "", context.data, listening)
     console = context.console
     gpu = prepared.decision.job.target.device != "cpu"
@@ -302,7 +317,9 @@ def _detach(planned: Launch, client: OpenAIClient, health: str, context: LlmCont
         except BaseException:
             containers.docker(containers.client_of(planned), "rm", "--force", planned.name)
             raise
-    shows, ends = command("jetson-containers", "llm", "logs", "-f", planned.name), containers.stop_command(planned.name)
+    client_words = containers.client_of(planned)
+    shows = containers.server_command(client_words, "logs", "-f", planned.name)
+    ends = containers.stop_command(client_words, planned.name)
     context.console.ok(f"serving; {shows} shows its log, {ends} ends it")
 
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from jetson_containers.engine.interface import Engine
+    from jetson_containers.engine.interface import ContainerEngine
     from jetson_containers.llm.decide import Decision
 
 _FIELDS = {
-    "id": ".Id", "name": ".Name", "status": ".State.Status", "since": ".State.StartedAt", "labels": ".Config.Labels",
+    "id": ".ID", "name": ".Name", "status": ".State.Status", "since": ".State.StartedAt", "labels": ".Config.Labels",
     "image": ".Config.Image",
 }  # fmt: skip
 _LONGEST_NAME = 60  # characters of a model's name in that of its container
@@ -107,7 +107,7 @@ def facts_of(decision: Decision, *, task: str, data: Path, **where: str) -> Serv
     )
 
 
-def client_for(engine: Engine) -> tuple[str, ...]:
+def client_for(engine: ContainerEngine) -> tuple[str, ...]:
     """The docker client of an engine, after servers are removed whose command was killed."""
     client = containers.client_for(engine)
     containers.remove_orphans(client)
@@ -164,12 +164,13 @@ def stop(server: RunningServer, client: Sequence[str]) -> None:
     done = containers.ask_docker(client, "rm", "--force", server.id)
     if done.returncode != 0 and "No such container" not in done.stderr:
         last = (done.stderr.strip() or "docker rm failed").splitlines()[-1]
-        raise NotReadyError(f"cannot end {server.name}: {last}", hint=command("docker", "rm", "--force", server.name))
+        ends = command(containers.program(client), "rm", "--force", server.name)
+        raise NotReadyError(f"cannot end {server.name}: {last}", hint=ends)
 
 
-def logs(server: RunningServer, client: Sequence[str], *, follow: bool = False, tail: str = "all") -> int:
-    """Copy what a server printed to stdout and stderr, as docker does; docker's exit status."""
-    words = ["logs", *(["--follow"] if follow else []), "--tail", tail, server.id]
+def logs(server: RunningServer, client: Sequence[str], *, follow: bool = False, tail: str = "") -> int:
+    """Copy what a server printed, or its last `tail` lines, to stdout and stderr; the engine's exit status."""
+    words = ["logs", *(["--follow"] if follow else []), *(["--tail", tail] if tail else []), server.id]
     return subprocess.run([*client, *words], stdin=subprocess.DEVNULL, check=False).returncode
 
 

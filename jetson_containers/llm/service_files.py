@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.text import is_number
 from jetson_containers.launch.parts import Mount
+from jetson_containers.launch.podman import PODMAN_NETWORK
 
 if TYPE_CHECKING:
     from jetson_containers.launch.command import Launch
@@ -22,6 +23,8 @@ _PLAIN = re.compile(r"[\w@%+=:,./-]+")
 
 
 KINDS = ("compose", "quadlet", "systemd", "kube")
+OF_DOCKER = ("compose", "systemd")
+_NETWORKS = {PODMAN_NETWORK: "bridge"}
 _CDI = "nvidia.com/gpu=all"
 
 
@@ -76,13 +79,14 @@ class _Options:
         from jetson_containers.launch import docker_options
 
         line = docker_options.parse(planned.argv[planned.argv.index("run") + 1 :])
+        network = line.last("network") or "host"
         known = {mount.argv[1] for mount in planned.mounts}
         own = [_mount(volume) for volume in line.values("volume") if volume not in known]
         lasting = [mount for mount in (*planned.mounts, *own) if not mount.volatile]
         return cls(
             mounts=tuple(mount for mount in lasting if not mount.target.startswith(_SESSION)),
             env=tuple(line.values("env")), devices=tuple(line.values("device")), runtime=line.last("runtime") or "",
-            gpus=bool(line.values("gpus")), network=line.last("network") or "host", shm=line.last("shm-size") or "",
+            gpus=bool(line.values("gpus")), network=_NETWORKS.get(network, network), shm=line.last("shm-size") or "",
             user=line.last("user") or "", groups=tuple(line.values("group-add")), ports=tuple(line.values("publish")),
             dropped=tuple(line.values("cap-drop")), security=tuple(line.values("security-opt")),
             pids=line.last("pids-limit") or "", read_only=line.is_on("read-only"), tmpfs=tuple(line.values("tmpfs")),

@@ -15,7 +15,7 @@ from jetson_containers.core import diagnosis
 from jetson_containers.core.errors import StepError
 from jetson_containers.core.memory import read_memory
 from jetson_containers.core.text import is_number
-from jetson_containers.llm import containers, servers
+from jetson_containers.llm import checked_requests, containers, servers
 from jetson_containers.llm.client import OpenAIClient, ServerGoneError
 from jetson_containers.llm.runtimes.interface import ServeOptions
 from jetson_containers.llm.step_progress import StepProgress
@@ -83,15 +83,20 @@ def _discrete_memory() -> int:
 
 
 @contextlib.contextmanager
-def open_session(prepared: PreparedModel, context: LlmContext, *, threads: int = 0) -> Iterator[Session]:
+def open_session(
+    prepared: PreparedModel, context: LlmContext, *, threads: int = 0, checked: bool = True
+) -> Iterator[Session]:
     """Start the server on a free loopback port, wait until it has loaded, and end it on exit.
+
+    Requests reach it behind checks, or itself where its speed is measured (`checked` false).
 
     Raises StepError with the end of its log and the likely cause when it ends before.
     """
     port = free_port()
     listening = prepared.containers.listening("127.0.0.1", port)
     options = ServeOptions(port=port, host=listening.host, threads=threads or default_threads())
-    service = prepared.decision.service(options)
+    bare = prepared.decision.service(options)
+    service = checked_requests.service_of(prepared, options, listening) if checked else bare
     name = f"jetson-llm-chat-{os.getpid()}-{options.port}"
     facts = servers.facts_of(prepared.decision, task="session", data=context.data)
     planned = prepared.containers.server(service, name=name, facts=facts.label, listening=listening)

@@ -6,15 +6,16 @@ is here that fits, the line finds one itself when it is pasted.
 
 from __future__ import annotations
 
+import os
 import shlex
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 from jetson_containers.core.console import Console, Level
 from jetson_containers.core.errors import JetsonError, NotReadyError
 from jetson_containers.engine.interface import RunCapabilities
 from jetson_containers.engine.owner import OWNER
-from jetson_containers.llm import containers, servers
+from jetson_containers.llm import checked_requests, containers, servers
 from jetson_containers.llm.pipeline.steps import Pipeline, final_argv
 from jetson_containers.llm.pipeline.types import CommandStep, DownloadStep
 from jetson_containers.llm.runtimes.interface import ServeOptions
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from jetson_containers.engine.interface import Engine
+    from jetson_containers.engine.interface import ContainerEngine
     from jetson_containers.llm.containers import Containers, Listening
     from jetson_containers.llm.context import LlmContext
     from jetson_containers.llm.decide import Decision
@@ -50,12 +51,14 @@ def show_prepared(decision: Decision, context: LlmContext) -> None:
     _show(decision, context, None)
 
 
-def show_session(decision: Decision, context: LlmContext) -> None:
-    """Print the commands that prepare a model and start a server for a chat or benchmark."""
+def show_session(decision: Decision, context: LlmContext, *, checked: bool = True) -> None:
+    """Print the commands that prepare a model and start a server for a chat, or without checks for a benchmark."""
     listening = containers.listening(context.settings, "127.0.0.1", PORT)
     options = ServeOptions(port=PORT, host=listening.host, threads=decision.request.threads)
     name = servers.name_of(decision.model.name, PORT)
-    show_served(decision, context, DryServer(service=decision.service(options), listening=listening, name=name))
+    bare = decision.service(options)
+    service = checked_requests.shown(decision, options, listening, context.settings) if checked else bare
+    show_served(decision, context, DryServer(service=service, listening=listening, name=name))
 
 
 def show_served(decision: Decision, context: LlmContext, server: DryServer) -> None:
@@ -140,7 +143,7 @@ def _containers(decision: Decision, context: LlmContext) -> Containers:
 
     return containers.Containers(
         platform=context.platform,
-        engine=engine or _NoEngine(),  # type: ignore[arg-type]  # only its capabilities are asked for
+        engine=engine or _no_engine(podman=context.settings["podman"]),
         settings=context.settings,
         console=context.console,
         image=decision.request.image or image_for(decision.runtime.packages(context.platform)),
@@ -150,7 +153,7 @@ def _containers(decision: Decision, context: LlmContext) -> Containers:
     )
 
 
-def _engine(context: LlmContext) -> Engine | None:
+def _engine(context: LlmContext) -> ContainerEngine | None:
     try:
         engine = context.engine()
         _ = engine.run_capabilities
@@ -159,11 +162,24 @@ def _engine(context: LlmContext) -> Engine | None:
     return engine
 
 
-class _NoEngine:
-    """What is assumed of an engine that is not here."""
+@dataclass(frozen=True, kw_only=True)
+class _AssumedEngine:
+    """An engine that is not here: only its capabilities are asked for."""
 
-    run_capabilities = RunCapabilities(client="docker", sudo=False, runtimes=("nvidia",), cdi_devices=())
-    capabilities = run_capabilities
+    run_capabilities: RunCapabilities
+
+    @property
+    def capabilities(self) -> RunCapabilities:
+        """The same."""
+        return self.run_capabilities
+
+
+def _no_engine(*, podman: bool) -> ContainerEngine:
+    """What is assumed of an engine that is not here."""
+    docker = RunCapabilities(client="docker", sudo=False, runtimes=("nvidia",), cdi_devices=())
+    cdi = ("nvidia.com/gpu=all",)
+    other = replace(docker, client="podman", runtimes=(), cdi_devices=cdi, podman=True, rootless=os.getuid() != 0)
+    return cast("ContainerEngine", _AssumedEngine(run_capabilities=other if podman else docker))
 
 
 def _local(packages: Sequence[str], context: LlmContext) -> str:

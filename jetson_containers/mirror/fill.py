@@ -4,7 +4,7 @@ git/HOST/PATH.git             bare repositories with the pinned commits, submodu
 files/SCHEME/HOST/PATH        plain files at their addresses
 python/files, python/simple   wheels and source distributions, and an index of them
 npm/PATH                      tarballs at their paths of the registry
-mirror.json                   what is there
+mirror.json                   what is there, of all fills together
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 MANIFEST = "mirror.json"
+KINDS = ("git", "files", "python", "npm")
 INDEX = "https://pypi.org/simple"
 TIMEOUT = 60  # seconds without a byte
 LARGEST_PAGE = 64 << 20  # bytes of one page of an index
@@ -48,7 +49,7 @@ _FIELD = re.compile(r"submodule\.(.*)\.(path|url) (.*)")
 
 @dataclass(kw_only=True)
 class Filled:
-    """What a folder holds now. `failed` maps what could not be had to the reason."""
+    """What one fill asked for and has. `failed` maps what could not be had to the reason."""
 
     git: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -85,9 +86,18 @@ class Filler:
             with self._noting(f"{package.name}=={package.version}"):
                 self._python(package, platform)
         self._write_index()
-        text = json.dumps({"schema": 1, "git": self.filled.git, "files": self.filled.files}, indent=1)
-        files.write_atomically(self.root / MANIFEST, text)
+        self._list()
         return self.filled
+
+    def _list(self) -> None:
+        """Write down what is there: what this call found or fetched, and what earlier ones did."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with files.open_lock(self.root / f"{MANIFEST}.lock") as lock:
+            files.wait_for_lock(lock)
+            earlier = listed(self.root)
+            now = {kind: getattr(self.filled, kind) for kind in KINDS}
+            added = {kind: sorted({*earlier[kind], *now[kind]}) for kind in KINDS}
+            files.write_atomically(self.root / MANIFEST, json.dumps({"schema": 1, **added}, indent=1))
 
     @contextlib.contextmanager
     def _noting(self, what: str) -> Iterator[None]:
@@ -243,6 +253,20 @@ class Filler:
             page = self.root / "python" / "simple" / name / "index.html"
             page.parent.mkdir(parents=True, exist_ok=True)
             files.write_atomically(page, "<!DOCTYPE html>\n" + "\n".join(lines) + "\n")
+
+
+def listed(root: Path) -> dict[str, list[str]]:
+    """What earlier fills wrote down, by kind; a list that cannot be read counts as empty."""
+    try:
+        data = json_text.parse((root / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        data = None
+    table = data if isinstance(data, dict) else {}
+    rows = {kind: table.get(kind) for kind in KINDS}
+    return {
+        kind: [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        for kind, names in rows.items()
+    }
 
 
 def _is_commit(ref: str) -> bool:

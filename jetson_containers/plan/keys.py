@@ -16,7 +16,7 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import RecipeError
@@ -27,9 +27,11 @@ from jetson_containers.recipes.files import is_there, read_text
 from jetson_containers.recipes.shared import PLACE, UNSEEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from jetson_containers.dockerfile.parser import Instruction
+
+_Made = TypeVar("_Made")
 
 LARGEST_CONTEXT = 4 << 30  # bytes; all of it is read for the key, before every build
 NOTED_CONTEXT = 512 << 20  # bytes from which on that deserves a word
@@ -89,7 +91,17 @@ def stage_key(
 
 
 _Listing = list[tuple[str, "Callable[[], ContextFile]"]]
-_remembered: contextvars.ContextVar[dict[Path, _Listing] | None] = contextvars.ContextVar("remembered", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Remembered:
+    """What was read of one tree: contexts by their place, and what was made of an object, which is kept with it."""
+
+    listings: dict[Path, _Listing] = field(default_factory=dict)
+    made: dict[tuple[Any, ...], tuple[object, Any]] = field(default_factory=dict)
+
+
+_remembered: contextvars.ContextVar[_Remembered | None] = contextvars.ContextVar("remembered", default=None)
 
 
 @contextlib.contextmanager
@@ -99,11 +111,23 @@ def remembering() -> Iterator[None]:
     A plan of one image reads a package twice, for its compile part and its layer. Not for a build: files may change
     while it runs.
     """
-    token = _remembered.set({})
+    token = _remembered.set(_Remembered())
     try:
         yield
     finally:
         _remembered.reset(token)
+
+
+def remembered(owner: object, what: tuple[Hashable, ...], make: Callable[[], _Made]) -> _Made:
+    """What `make` gives for an object; the same again for the same `what` within `remembering`."""
+    known = _remembered.get()
+    if known is None:
+        return make()
+    key = (id(owner), *what)
+    if key not in known.made:
+        known.made[key] = (owner, make())  # as long as it lives, no other object has its id
+    found: _Made = known.made[key][1]
+    return found
 
 
 def _entries(root: Path) -> _Listing:
@@ -111,11 +135,11 @@ def _entries(root: Path) -> _Listing:
     known = _remembered.get()
     if known is None:
         return [(name, functools.partial(_entry, root, name, file)) for name, file in _walk(root)]
-    if root not in known:
-        known[root] = [
+    if root not in known.listings:
+        known.listings[root] = [
             (name, functools.cache(functools.partial(_entry, root, name, file))) for name, file in _walk(root)
         ]
-    return known[root]
+    return known.listings[root]
 
 
 def context_files(
@@ -193,9 +217,9 @@ def _shared_entry(name: str, file: Path) -> _Listing:
     known = _remembered.get()
     if known is None:
         return [(name, functools.partial(_read, name, file))]
-    if file not in known:
-        known[file] = [(name, functools.cache(functools.partial(_read, name, file)))]
-    return known[file]
+    if file not in known.listings:
+        known.listings[file] = [(name, functools.cache(functools.partial(_read, name, file)))]
+    return known.listings[file]
 
 
 def _same(file: ContextFile) -> ContextFile:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from jetson_containers.core.console import columns
+from jetson_containers.core.console import columns, wrapped
 from jetson_containers.core.errors import LayerBudgetError, UnavailablePackageError, UsageError, command
 from jetson_containers.core.versions import pep440
 from jetson_containers.dockerfile import inject
@@ -236,7 +236,7 @@ def describe(plan: BuildPlan, width: int = 0) -> list[str]:
     if len({stage.tree for stage in plan.stages}) > 1:
         trees = ("tree", *(stage.tree for stage in plan.stages))
         rows = [(*row, tree) for row, tree in zip(rows, trees, strict=True)]
-    return [*columns(rows, width), "", *_summary(plan)]
+    return [*columns(rows, width), "", *(part for line in _summary(plan) for part in wrapped(line, width))]
 
 
 def describe_together(plans: Sequence[BuildPlan]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.console import human_bytes
@@ -142,13 +143,12 @@ class Planner:
         return {name: given[name] for name in sorted(given) if name in part.declared or always_taken(name)}
 
     def _key(self, part: _Part, args: Mapping[str, str], parent: Stage | None, artifact: Stage | None) -> str:
-        context = context_of(part.package, part.text, part.path)
-        self._sizes[part.package.name] = sum(file.size for file in context)
+        self._sizes[part.package.name] = sum(file.size for file in part.context)
         return keys.stage_key(
             package=part.package.name,
             kind=part.kind.value,
-            dockerfile=inject.canonical(part.text, part.path),
-            context=context,
+            dockerfile=part.canonical,
+            context=part.context,
             args={name: value for name, value in args.items() if is_content(name, value)},
             platform=self._platform.docker_platform,
             parent=parent.key if parent else self._root,
@@ -171,8 +171,23 @@ class _Part:
     declared: frozenset[str]
     layers: int  # what building it stacks on its base
 
+    @cached_property
+    def context(self) -> tuple[keys.ContextFile, ...]:
+        """What it takes from its context."""
+        return context_of(self.package, self.text, self.path)
+
+    @cached_property
+    def canonical(self) -> list[list[str]]:
+        """What a builder reads of it."""
+        return inject.canonical(self.text, self.path)
+
 
 def _part(package: Package, kind: StageKind, file: str, platform: Platform) -> _Part:
+    """Read a Dockerfile, once where many plans are made of one tree."""
+    return keys.remembered(package, (kind, file, platform), lambda: _read_part(package, kind, file, platform))
+
+
+def _read_part(package: Package, kind: StageKind, file: str, platform: Platform) -> _Part:
     path = package.path / file
     text = recipe_text(package, path, platform)
     layers = inject.layer_count(text, path)

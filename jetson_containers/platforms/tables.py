@@ -121,9 +121,46 @@ def board_ids() -> Mapping[str, str]:
 
 
 def board_id(name: str) -> str | None:
-    """The id that a name means, without regard to case, blanks, `_` and the maker: `Jetson Orin Nano 8 GB`."""
-    folded = re.sub(r"[\s_-]+", "-", name.strip().lower()).removeprefix("nvidia-").removeprefix("jetson-")
-    return board_ids().get(re.sub(r"([0-9])-gb$", r"\1gb", folded))
+    """The id that a name means: an id, a module's part number, or what NVIDIA and shops call it.
+
+    Case, blanks, hyphens, the maker and words such as "developer kit" are left out of account: `Jetson Orin Nano 8 GB`,
+    `NVIDIA Jetson AGX Orin Developer Kit`, `p3767-0000`.
+    """
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    kit = ["devkit"] if {"devkit", "kit"} & set(words) else []
+    plain = [word for word in words if word not in _LEFT_OUT_OF_NAMES]
+    memory = [word for word in plain if re.fullmatch(r"[0-9]+(gb?)?|gb", word, re.ASCII)]
+    spellings = _spellings()
+    # The first developer kit of AGX Orin is another board than the module with as much memory.
+    for joined in (words, [word for word in plain if word not in memory] + kit + memory, plain):
+        if found := spellings.get(re.sub(r"(?<=[0-9])g$", "gb", "".join(joined))):
+            return found
+    return None
+
+
+# What stands in the names of kits besides the board: it decides nothing.
+_LEFT_OUT_OF_NAMES = frozenset(
+    (
+        "nvidia",
+        "jetson",
+        "developer",
+        "development",
+        "dev",
+        "kit",
+        "devkit",
+        "engineering",
+        "reference",
+        "super",
+        "module",
+    )
+)
+
+
+@functools.cache
+def _spellings() -> Mapping[str, str]:
+    """Every accepted spelling and part number, without what separates its words → the id."""
+    named = {name: board.id for board in boards().values() for name in (*board.modules, board.id, *board.also)}
+    return {re.sub(r"[^a-z0-9]", "", name): found for name, found in named.items()}
 
 
 def socs() -> Mapping[str, Mapping[str, str]]:

@@ -34,7 +34,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signature:
+class LayerSignature:
     """One signature: the digest of the bytes that were signed, and the signature in DER."""
 
     payload: str
@@ -70,7 +70,7 @@ def signed_digest(payload: bytes) -> str:
     return digest
 
 
-def listed(manifest: Mapping[str, Any]) -> tuple[Signature, ...]:
+def listed(manifest: Mapping[str, Any]) -> tuple[LayerSignature, ...]:
     """The signatures in a manifest; other layers are passed over. Raises ValueError for what is not a manifest."""
     found = []
     for layer in map(checked.mapping, checked.items(manifest.get("layers") or [])[:MOST]):
@@ -80,7 +80,7 @@ def listed(manifest: Mapping[str, Any]) -> tuple[Signature, ...]:
         if checked.number(layer.get("size")) > LARGEST_PAYLOAD or not _DIGEST.fullmatch(checked.text(digest)):
             continue
         found.append(
-            Signature(payload=checked.text(digest), value=base64.b64decode(checked.text(value), validate=True))
+            LayerSignature(payload=checked.text(digest), value=base64.b64decode(checked.text(value), validate=True))
         )
     return tuple(found)
 
@@ -122,7 +122,7 @@ def sign(client: RegistryClient, repository: ImageRepository, digest: str, key: 
 
 def _signatures(
     client: RegistryClient, repository: ImageRepository, digest: str
-) -> tuple[dict[str, Any], tuple[Signature, ...]]:
+) -> tuple[dict[str, Any], tuple[LayerSignature, ...]]:
     """The manifest of the signatures of a digest, and these; both empty where there is none."""
     found = client.artifact(repository, tag_of(digest))
     if found is None:
@@ -131,13 +131,13 @@ def _signatures(
         return found[0], listed(found[0])
     except ValueError as error:
         raise RegistryError(
-            f"registry {repository.host}: {repository.path}:{tag_of(digest)} is no list of signatures: {error}",
+            f"registry {repository.host}: {repository.path}:{tag_of(digest)} is not a list of signatures: {error}",
             hint="delete that tag in the registry, and sign the image again",
         ) from error
 
 
 def _is_valid(
-    client: RegistryClient, repository: ImageRepository, signature: Signature, digest: str, key: PublicKey
+    client: RegistryClient, repository: ImageRepository, signature: LayerSignature, digest: str, key: PublicKey
 ) -> bool:
     payload = client.small_bytes(repository, signature.payload)
     try:
@@ -147,7 +147,7 @@ def _is_valid(
 
 
 def _config(layers: list[dict[str, Any]]) -> bytes:
-    """A configuration that tools for images accept; there is no file system."""
+    """A configuration that tools for images accept; a file system is missing."""
     config = {
         "architecture": "",
         "created": "0001-01-01T00:00:00Z",

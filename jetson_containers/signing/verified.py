@@ -32,7 +32,7 @@ def verified(reference: str, path: Path, settings: Settings, local: LocalImage |
 
     The digest is that of the reference, else that under which the registry gave the local image of this name, else that
     of the tag in the registry. Raises SignatureError for an image without a signature by this key, and for one that no
-    registry has; UsageError for a file that is no key, and offline; RegistryError.
+    registry has; UsageError for a file that is not a key, and offline; RegistryError.
     """
     from jetson_containers.registry.client import RegistryClient
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from jetson_containers.hub.describe import LONGEST, ModelInfo, RemoteModel, described, in_time, opened
 from jetson_containers.hub.downloads import translate_errors
 from jetson_containers.sources.downloads import SourceDownloader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.sources.names import SourceReference
-
-T = TypeVar("T")
 
 
 def describe_model(
@@ -32,19 +28,3 @@ def open_source_model(reference: SourceReference, settings: Settings, console: C
     with translate_errors():
         downloader = SourceDownloader.of(reference, settings, console)
         return opened(downloader, reference, downloader.endpoint)
-
-
-def head_of_model(
-    reference: SourceReference,
-    file: str,
-    settings: Settings,
-    console: Console,
-    read: Callable[[bytes], T],
-    longest: int,
-) -> T:
-    """What `read` makes of the first bytes of a file (see `HostDownloader.head`). Raises as `describe_model`."""
-    with translate_errors():
-        downloader = SourceDownloader.of(reference, settings, console)
-        return in_time(
-            lambda: downloader.head(downloader.listing(reference), file, read, longest), LONGEST, downloader.endpoint
-        )

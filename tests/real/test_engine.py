@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from jetson_containers.core.errors import (
 from jetson_containers.engine.docker import DockerEngine
 from jetson_containers.engine.interface import Builder, BuildRequest, BuildTimeoutError, OutOfMemoryError
 from jetson_containers.engine.probe import ProbedHost
+from tests.paths import ROOT_DIR
 from tests.real.conftest import LABEL, PREFIX, SESSION, engine_for
 
 if TYPE_CHECKING:
@@ -392,6 +394,38 @@ def test_registry_that_wants_a_login_is_named_with_the_command(
         each_engine.push(tag, silent)
     assert "docker login" in str(caught.value.hint)
     assert private_registry.password not in str(caught.value)
+
+
+@pytest.mark.registry
+def test_login_opens_a_registry_for_push_and_logout_closes_it(
+    engine: DockerEngine, scratch_base: str, private_registry: Registry, tmp_path: Path
+) -> None:
+    """Docker's own login, checked by the registry: a wrong password is refused, the right one opens it for `push`."""
+    client = engine.capabilities.client
+    host = private_registry.host
+    tag = f"{host}/{PREFIX}/login:1"
+    env = {**os.environ, "DOCKER_CONFIG": str(tmp_path), "JETSON_CONTAINERS_CACHE": str(tmp_path / "cache")}
+
+    def ours(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, str(ROOT_DIR / "scripts" / "main.py"), *words]
+        return subprocess.run(program, input=typed, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+    subprocess.run([client, "tag", scratch_base, tag], check=True)
+    try:
+        refused = ours("login", host, "-u", private_registry.user, "--password-stdin", typed="wrong")
+        assert (refused.returncode, "Unauthorized" in refused.stderr) == (4, True), refused.stderr
+        assert ours("push", tag).returncode != 0
+        logged_in = ours(
+            "login", host, "-u", private_registry.user, "--password-stdin", typed=private_registry.password
+        )
+        assert logged_in.returncode == 0, logged_in.stderr
+        assert private_registry.password not in logged_in.stdout + logged_in.stderr
+        pushed = ours("push", tag)
+        assert (pushed.returncode, pushed.stdout) == (0, f"{tag}\n"), pushed.stderr
+        assert ours("logout", host).returncode == 0
+        assert ours("push", tag).returncode != 0
+    finally:
+        subprocess.run([client, "rmi", tag], check=True, capture_output=True)
 
 
 @pytest.mark.registry

@@ -21,6 +21,7 @@ import pytest
 
 from jetson_containers.llm.pipeline import manifest
 from tests.hubserver import HubServer
+from tests.modelserver import ModelServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,6 +196,32 @@ def test_chat_serves_a_gguf_file_as_it_is(image: str, data: Path) -> None:
     assert "tiny llama" in done.stdout
 
 
+@pytest.mark.parametrize("source", ["hub", "ollama", "direct"])
+def test_chat_fetches_a_gguf_file_that_is_not_here_and_answers(
+    image: str, data: Path, tmp_path: Path, source: str
+) -> None:
+    """A file of the hub, of a registry and of any server is fetched by `chat` itself, once, and answers."""
+    run("llm", "quantize", "tiny", "--image", image, data=data)
+    weights, place = (data / ARTEFACT).read_bytes(), tmp_path / "data"
+    place.mkdir()
+    with HubServer() as hub, ModelServer() as server:
+        hub.add("org/tiny-GGUF", {"tiny-Q4_K_M.gguf": weights})
+        server.add_ollama("library/small", "1b", weights, file_type="Q4_K_M")
+        server.plain["/files/tiny-Q4_K_M.gguf"] = weights
+        name = {
+            "hub": "org/tiny-GGUF:Q4_K_M",
+            "ollama": f"ollama://{server.host}/library/small:1b",
+            "direct": f"https://{server.host}/files/tiny-Q4_K_M.gguf",
+        }[source]
+        for _ in range(2):
+            hub.forget()
+            server.forget()
+            done = run("llm", "chat", name, "--image", image, "-p", "Who are you?", data=place, HF_ENDPOINT=hub.url)
+            assert "tiny llama" in done.stdout
+        fetched_again = sum({**hub.sent, **server.sent}.values())
+        assert fetched_again < 1000  # bytes: what the model is may be asked again, its weights may not
+
+
 @pytest.fixture
 def served(image: str, data: Path) -> Iterator[tuple[str, int]]:
     """A detached server with a key; ends with the test."""
@@ -263,6 +290,35 @@ def test_server_listens_on_loopback_only_and_hides_its_key(served: tuple[str, in
     assert "sesame" not in command
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "sesame" not in processes
+
+
+def test_server_of_llama_cpp_stands_behind_the_checks(image: str, data: Path) -> None:
+    """Pages from elsewhere and upgrades are refused in front of llama-server, whose answers come through."""
+    with foreground(image, data) as (process, host, port):
+        asked = [
+            status_of(host, port, {}),
+            status_of(host, port, {"Host": "evil.example"}),
+            status_of(host, port, {"Origin": "http://evil.example"}),
+            status_of(host, port, {"Upgrade": "websocket", "Connection": "Upgrade"}),
+        ]
+        body = {"messages": [{"role": "user", "content": "What is a Jetson?"}], "max_tokens": 8, "stream": True}
+        request = urllib.request.Request(
+            f"http://{host}:{port}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            events = answer.read().decode().split("\n\n")
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 0
+    assert asked == [200, 403, 403, 501]
+    assert len([event for event in events if event.startswith("data: {")]) > 1
+    assert events[-2] == "data: [DONE]"
+
+
+def status_of(host: str, port: int, headers: dict[str, str]) -> int:
+    connection = http.client.HTTPConnection(host, port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request("GET", "/health", headers=headers)
+        return connection.getresponse().status
 
 
 def test_bench_measures_prefill_and_decode(image: str, data: Path, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """What the linked files below some places need and hold, as one line of JSON.
 
 Without a place: where packages are installed, that is Python's site directories, /usr/local and /opt, without the
-CUDA toolkit and without mounted directories.
+CUDA toolkit and without mounted directories; and libraries with GPU code that were put among the distribution's.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import platform
@@ -26,6 +27,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SKIP = (r"/usr/local/cuda", r"/opt/nvidia(/|$)", r"/proc$", r"/sys$", r"/dev$", r"/data$", r"/test$", r".*/stubs$")
 # NVIDIA's own libraries in wheels: complete as they are, each with code for the GPUs that it is meant for.
 VENDOR = re.compile(r".*/(site|dist)-packages/(nvidia|tensorrt(_libs|_bindings)?|triton/backends)/")
+# NVIDIA's own likewise, where they stand among the distribution's libraries: cuDNN, TensorRT, the driver.
+VENDOR_LIBRARY = re.compile(r"lib(cu|nv|npp)")
+DPKG = "/var/lib/dpkg/info"
 PACKAGE = re.compile(r"(.*)/lib/(python3(?:\.[0-9]+)?)/(?:site|dist)-packages/([A-Za-z_]\w*)(?:[./]|$)")
 OTHER_PYTHON = re.compile(r".*\.cpython-([0-9])([0-9]+)\w*-.*\.so")
 MOST_FILES = 20_000
@@ -39,6 +43,8 @@ def main(arguments: Sequence[str]) -> None:
     machine = platform.machine()
     search = loader.Loader(machine, os.environ.get("LD_LIBRARY_PATH", ""))
     everything = linked_files(arguments or places(), machine)
+    if not arguments:
+        everything += put_beside(f"/usr/lib/{machine}-linux-gnu", machine)
     files = [file for file in everything if not VENDOR.match(file.path)]
     lacking = not_found(files, search)
     code = gpu_code(files)
@@ -79,6 +85,18 @@ def linked_files(where: Iterable[str], machine: str) -> list[elf.Elf]:
             if len(found) >= MOST_FILES:
                 return found
     return found
+
+
+def put_beside(place: str, machine: str, dpkg: str = DPKG) -> list[elf.Elf]:
+    """Libraries with GPU code directly in the distribution's directory that come from none of its packages (NCCL)."""
+    owned: set[str] = set()
+    for listed in glob.glob(os.path.join(glob.escape(dpkg), "*.list")):
+        with open(listed, encoding="utf-8", errors="replace") as lines:
+            owned.update(os.path.basename(line.rstrip("\n")) for line in lines)
+    paths = sorted(glob.glob(os.path.join(glob.escape(place), "lib*.so*"))) if owned else []
+    names = (path for path in paths if os.path.basename(path) not in owned and not os.path.islink(path))
+    found = [elf.read(path) for path in names if not VENDOR_LIBRARY.match(os.path.basename(path))]
+    return [file for file in found if file and file.gpu_sections and file.machine == machine]
 
 
 def not_found(files: Iterable[elf.Elf], search: loader.Loader) -> dict[str, list[str]]:

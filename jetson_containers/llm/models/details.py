@@ -20,7 +20,7 @@ from jetson_containers.llm.models import gguf, safetensors, weight_files
 from jetson_containers.llm.models.config import from_hf, from_mlc
 from jetson_containers.llm.models.known import full_name
 from jetson_containers.llm.models.lookup import reference_of
-from jetson_containers.llm.models.repository import shards_of, weights_of
+from jetson_containers.llm.models.repository import parts_of, shards_of, weights_of
 from jetson_containers.sources.describe import open_source_model
 from jetson_containers.sources.names import elsewhere, short_form
 
@@ -205,14 +205,11 @@ def _of_path(path: Path) -> ModelDetails:
 
 def _of_gguf(begun: ModelDetails, files: ModelFiles, file: str) -> ModelDetails:
     names = [entry.name for entry in files.entries]
-    parts = shards_of(file, names) or (file,)
-    if len(parts) > _MOST_SHARDS:
-        raise UsageError(f"{begun.name} has {len(parts)} files of weights, more than the {_MOST_SHARDS} that are read")
-    heads = [_header(files, part, begun.name) for part in parts]
-    first, tensors = heads[0], tuple(tensor for head in heads for tensor in head.tensors)
-    said = first.metadata
+    parts = parts_of(file, names)
+    whole = gguf.joined([_header(files, part, begun.name) for part in parts])
+    said, tensors = whole.metadata, whole.tensors
     try:
-        config = gguf.model_config(replace(first, tensors=tensors), f"{begun.name}/{file}")
+        config = gguf.model_config(whole, f"{begun.name}/{file}")
         shape, problem = _shape(config), ""
     except UsageError as error:  # a picture encoder, an adapter: what it says is worth seeing all the same
         shape, problem = {}, error.message
@@ -221,7 +218,7 @@ def _of_gguf(begun: ModelDetails, files: ModelFiles, file: str) -> ModelDetails:
         begun,
         format="gguf",
         title=text["general.name"],
-        quantization=first.file_type,
+        quantization=whole.file_type,
         tokenizer=" ".join(filter(None, (text["tokenizer.ggml.model"], text["tokenizer.ggml.pre"]))),
         chat_template=text["tokenizer.chat_template"],
         license=text["general.license"] or (_license(files) if begun.commit else ""),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
@@ -18,7 +18,7 @@ from jetson_containers.llm.models.config import ModelConfig, Quantized
 from jetson_containers.llm.models.layers import Block, Matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 MAGIC = b"GGUF"
@@ -105,6 +105,11 @@ def read(path: Path) -> GgufFile:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     return parse(head, str(path))
+
+
+def joined(files: Sequence[GgufFile]) -> GgufFile:
+    """One model that is split over several files: what the first says of it, with the tensors of all."""
+    return replace(files[0], tensors=tuple(tensor for file in files for tensor in file.tensors))
 
 
 def parse(head: bytes, origin: str = "file") -> GgufFile:

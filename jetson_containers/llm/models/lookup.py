@@ -28,6 +28,7 @@ from jetson_containers.llm.models.repository import (
     is_cached,
     model_name,
     not_needed,
+    parts_of,
     shards_of,
     snapshot,
 )
@@ -325,7 +326,7 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     file = asked.file or (gguf_for(info, quantization) if info.is_gguf else "")
     if file and file not in names:
         raise UsageError(f"`{repository}` has no file `{file}`", hint=", ".join(sorted(names)[:10]))
-    shards = shards_of(file, names)
+    shards = parts_of(file, names) if shards_of(file, names) else ()
     file = shards[0] if shards else file  # from the first one llama.cpp finds the others
     ignore = all_but(shards, names) if shards else () if file else not_needed(names)
     wanted = [
@@ -338,13 +339,10 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     single = "" if shards else file
     reference = repository + (f"@{info.commit}" if info.commit else "") + (f"/{single}" if single else "")
     words = ("--include", ",".join(shards)) if shards else ()
+    prepared = "llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else ""
     folder = getattr(info, "folder", "")
     path, place = (snapshot(repository, info.commit, name, folder) for name in (file, ""))
     program = ("jetson-containers", "download") if isinstance(asked, SourceReference) else ("huggingface-downloader",)
-
-    def fetch() -> None:
-        downloaded = hub.download(reference, ignore=ignore)
-        check_place(downloaded, data, place if shards else path)
 
     return Model(
         asked=model,
@@ -352,13 +350,14 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
         path=path,
         identity=identity + (f"/{file}" if file else ""),
         config=config,
-        prepared="llama_cpp" if file.endswith(".gguf") else "mlc" if _MLC_CONFIG in names else "",
+        prepared=prepared,
         first=DownloadStep(
             argv=(*program, reference, *words),
             output=path,
             size=sum(entry.size for entry in wanted),
             is_done=lambda: is_cached(data / place.removeprefix("/data/"), wanted),
             fetch=lambda: check_place(hub.download(reference, ignore=ignore), data, place if shards else path),
+            served=bool(prepared),
         ),
         files=tuple(name for name in names if is_wanted(name, (), ignore)),
         facts={"model": repository, "revision": info.commit, **({"file": file} if file else {})},
@@ -397,6 +396,7 @@ def _without_hub(model: str, asked: Reference, hub: ModelHub, known: Callable[[s
             output=path,
             is_done=lambda: False,
             fetch=lambda: _fetch_later(hub, model),
+            served=bool(prepared),
         ),
         notes=(note if shape is None else note.partition(", and the")[0],),
     )

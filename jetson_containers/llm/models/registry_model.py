@@ -37,6 +37,7 @@ def find(model: str, asked: SourceReference, data: Path, hub: ModelHub, quantiza
             size=sum(entry.size for entry in info.files),
             is_done=lambda: is_cached(data / place.removeprefix("/data/"), info.files),
             fetch=lambda: check_place(hub.download(pinned, ignore=()), data, place),
+            served=True,
         ),
         files=tuple(names),
         facts={"model": info.id, "revision": info.commit, "file": file},

@@ -20,6 +20,7 @@ NOT_WEIGHTS = (
     "*.gguf", "*.onnx", "onnx/*", "*.msgpack", "*.h5", "*.tflite", "original/*", "*.pth", "consolidated*", "*.png",
     "*.jpg",
 )  # fmt: skip
+_MOST_SHARDS = 256  # files; the largest published models have fewer than 100
 _SHARD = re.compile(r"(?P<stem>.+)-[0-9]{5}-of-(?P<count>[0-9]{5})\.gguf")
 
 
@@ -55,6 +56,24 @@ def shards_of(file: str, names: Sequence[str]) -> tuple[str, ...]:
         return ()
     matches = ((name, _SHARD.fullmatch(name)) for name in sorted(names))
     return tuple(name for name, other in matches if other and other.groups() == part.groups())
+
+
+def parts_of(file: str, names: Sequence[str]) -> tuple[str, ...]:
+    """All files of a GGUF model, the first one first: the file itself, or the parts that it is split into.
+
+    Raises UsageError where a part is missing, or there are more than anybody publishes.
+    """
+    part = _SHARD.fullmatch(file)
+    if part is None:
+        return (file,)
+    found, count = shards_of(file, names), int(part["count"])
+    if not 0 < count <= _MOST_SHARDS:
+        raise UsageError(f"`{file}` says that it is one of {count} files; at most {_MOST_SHARDS} are read")
+    if len(found) != count:
+        raise UsageError(
+            f"`{file}` is one of {count} files, of which {len(found)} are here", hint="all parts are needed"
+        )
+    return found
 
 
 def model_name(file: str) -> str:

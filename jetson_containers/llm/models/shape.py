@@ -12,7 +12,7 @@ from jetson_containers.hub.transfer.reference import parse
 from jetson_containers.llm.fit import weights
 from jetson_containers.llm.models import gguf, weight_files
 from jetson_containers.llm.models.config import from_hf, from_mlc
-from jetson_containers.llm.models.repository import weights_of
+from jetson_containers.llm.models.repository import parts_of, shards_of, weights_of
 from jetson_containers.llm.models.types import ModelShape
 
 if TYPE_CHECKING:
@@ -30,34 +30,32 @@ _LABEL = re.compile(
 
 
 def remote(name: str, quantization: str, settings: Settings, console: Console) -> ModelShape:
-    """The shape of a model that is not here: of its `config.json`, else of the header of its GGUF file.
+    """The shape of a model that is not here: of the headers of its GGUF files, else of its `config.json`.
 
     `quantization` chooses among several files. Raises NotReadyError where there is neither, UsageError, and what the
     hub or the source raises.
     """
-    from jetson_containers.hub.describe import describe, head
-    from jetson_containers.sources.describe import describe_model, head_of_model
+    from jetson_containers.hub.describe import open_model
+    from jetson_containers.sources.describe import open_source_model
     from jetson_containers.sources.names import elsewhere
 
     asked = elsewhere(name)
     reference = asked or parse(name)
-    info = describe_model(asked, settings, console) if asked else describe(name, settings, console)
-    if info.config is not None or not info.is_gguf:
+    model = open_source_model(asked, settings, console) if asked else open_model(name, settings, console)
+    info = model.info
+    if not info.is_gguf:
         repository = str(replace(reference, file=None))
         return ModelShape(name=repository, config=_of_info(info, repository), origin="the hub")
     file = reference.file or weights_of(info, quantization)
-    if file not in {entry.name for entry in info.files} or not file.endswith(".gguf"):
+    names = [entry.name for entry in info.files]
+    if file not in names or not file.endswith(".gguf"):
         raise UsageError(f"`{name}` has no GGUF file of that name")
 
-    def read(first: bytes) -> gguf.GgufFile:
-        return gguf.parse_begun(first, f"{info.id}/{file}")
+    def header(part: str) -> gguf.GgufFile:
+        return model.head(part, lambda first: gguf.parse_begun(first, f"{info.id}/{part}"), gguf.HEADER_LIMIT)
 
     try:
-        found = (
-            head_of_model(asked, file, settings, console, read, gguf.HEADER_LIMIT)
-            if asked
-            else head(name, file, settings, console, read, gguf.HEADER_LIMIT)
-        )
+        found = gguf.joined([header(part) for part in parts_of(file, names)])
     except ValueError as error:
         raise UsageError(str(error)) from error
     # What was asked for chose the file; a name such as UD-Q4_K_XL says more of it than its header, which has Q4_K_M.
@@ -105,7 +103,8 @@ def of_path(path: Path) -> ModelShape:
             if (folder / name).is_file():
                 return _of_json(folder / name, path.resolve().name)
     files = sorted(path.glob("*.gguf"))
-    if len(files) == 1:
+    names = [file.name for file in files]
+    if files and set(shards_of(names[0], names) or names[:1]) == set(names):
         return _of_gguf(files[0])
     adapter = path / "adapter_config.json"
     if adapter.is_file():
@@ -140,7 +139,8 @@ def _of_json(path: Path, name: str) -> ModelShape:
 
 
 def _of_gguf(path: Path) -> ModelShape:
-    return _of_header(gguf.read(path), path.stem, str(path))
+    parts = parts_of(path.name, [file.name for file in path.parent.glob("*.gguf")] if path.parent.is_dir() else [])
+    return _of_header(gguf.joined([gguf.read(path.parent / part) for part in parts]), path.stem, str(path))
 
 
 def _of_header(file: gguf.GgufFile, name: str, origin: str, quantization: str = "") -> ModelShape:

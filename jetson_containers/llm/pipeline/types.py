@@ -61,7 +61,10 @@ class LinkStep:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadStep:
-    """Files of the hub, fetched on the host. `argv` is the command that does the same in an image, `size` in bytes."""
+    """Files of the hub, fetched on the host. `argv` is the command that does the same in an image, `size` in bytes.
+
+    `served`: they are loaded as they are, so they are needed also where all that is made from them is there.
+    """
 
     name: str = "download"
     argv: tuple[str, ...]
@@ -69,10 +72,15 @@ class DownloadStep:
     size: int = 0
     is_done: Callable[[], bool]
     fetch: Callable[[], None]
+    served: bool = False
     inputs: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[Mapping[str, str]] = {}
     result: ClassVar[str] = ""
-    intermediate: ClassVar[bool] = True
+
+    @property
+    def intermediate(self) -> bool:
+        """Whether the files are only needed to make something else."""
+        return not self.served
 
 
 Step = CommandStep | LinkStep | DownloadStep

@@ -58,4 +58,4 @@ class ExLlama(TableRuntime):
             "--generation", self.generation, "--context", str(context(job)),
             "--max-batch", str(job.max_batch), "--prefill-chunk", str(prefill(job)),
         )  # fmt: skip
-        return Service(argv=argv, model=job.name, env=OFFLINE)
+        return Service(argv=argv, model=job.name, env=OFFLINE, checked=True)

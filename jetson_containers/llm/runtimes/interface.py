@@ -86,6 +86,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     threads: int = 0
     api_key: bool = False
+    metrics: bool = False  # that the server counts for `/metrics`, where its runtime has an option for that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,8 @@ class Service:
         default_factory=dict
     )  # added to requests that measure: no early end, no cache
     env: Mapping[str, str] = field(default_factory=dict)
+    checked: bool = False  # it checks where requests come from and bounds them, as our own servers do
+    open_paths: tuple[str, ...] = ()  # beside `health`, what needs no key: the files of its own page
 
 
 class Runtime(Protocol):

@@ -19,6 +19,7 @@ QUANTIZATIONS = (
 )  # fmt: skip
 ROOT = "/data/models/llama_cpp"
 _HELP = ("llama-server", "--help")
+_PAGE = ("/", "/index.html", "/bundle.js", "/bundle.css", "/loading.html", "/favicon.ico")  # one types the key there
 _MICRO_BATCH = 512  # tokens; llama.cpp's default, the compute buffer grows with it
 
 
@@ -108,8 +109,11 @@ class LlamaCpp:
             argv += ["-t", str(options.threads)]
         if job.target.device != "cpu":
             argv += [*_all_layers(job.target), *_once_in_memory(job.target)]
+        help_text = job.target.probed.get(" ".join(_HELP), "")
+        if options.metrics and (not help_text or "--metrics" in help_text):
+            argv.append("--metrics")
         measure = {"ignore_eos": True, "cache_prompt": False}
-        return Service(argv=tuple(argv), model=job.name, key_env="LLAMA_API_KEY", measure=measure)
+        return Service(argv=tuple(argv), model=job.name, key_env="LLAMA_API_KEY", measure=measure, open_paths=_PAGE)
 
 
 def _all_layers(target: Target) -> list[str]:

@@ -92,7 +92,7 @@ class Lmdeploy(TableRuntime):
                 *script("lmdeploy_server.py"), self.artifact(job), "--model-id", job.name, *listen_options(options),
                 *session, *batch, "--max-prefill-token-num", str(prefill(job)),
             )  # fmt: skip
-            return Service(argv=argv, model=job.name)
+            return Service(argv=argv, model=job.name, checked=True)
         template = ("--chat-template", job.conv_template) if job.conv_template else ()
         argv = (
             "lmdeploy", "serve", "api_server", self.artifact(job), "--backend", "turbomind",

@@ -24,7 +24,7 @@ def service(job: Job, model: str, options: ServeOptions, *more: str) -> Service:
     ]  # fmt: skip
     if options.threads:
         argv += ["--threads", str(options.threads)]
-    return Service(argv=(*argv, *trust_options(job)), model=job.name, env=OFFLINE)
+    return Service(argv=(*argv, *trust_options(job)), model=job.name, env=OFFLINE, checked=True)
 
 
 class Transformers(TableRuntime):

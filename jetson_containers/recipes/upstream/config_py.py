@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers.core import json_text
 from jetson_containers.core.secrets import is_secret
 from jetson_containers.platforms.platform import Arch, comparable_ubuntu
-from jetson_containers.recipes import tree
+from jetson_containers.recipes import isolation, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +33,8 @@ SECONDS = 5.0  # for one file; the whole of upstream's 187 take less than one
 GRACE = 2.0  # seconds after which a file that withstands its own alarm is stopped from outside
 LONGEST_ANSWER = 16 << 20  # bytes; the definitions of one directory
 CHILD = Path(__file__).parent / "child" / "main.py"
+PACKAGE = Path(__file__).resolve().parents[2]  # `jetson_containers`, of which the child imports
+_SIGNALLED = 128  # exit statuses above it are signals, as shells and bubblewrap have them
 
 # What upstream takes for a platform without L4T (facts of its table), so that recipes decide as they do there.
 NO_L4T = ("39.1.0", "7.2")
@@ -96,15 +98,31 @@ def run(
     values = dict(os.environ if environ is None else environ)
     withheld = sorted(name for name, value in values.items() if is_secret(name, value))
     target = facts(platform)
+    readable = (PACKAGE, *map(_whole_tree, roots), *(job.directory for job in jobs))
     request: dict[str, Any] = {
         "facts": target,
         "roots": [str(root) for root in roots],
+        "home": str(_home()),
+        "readable": [str(path) for path in readable],
         "known": list(known),
         "environ": _of_target({name: value for name, value in values.items() if name not in withheld}, target),
         "withheld": withheld,
         "seconds": seconds,
     }
-    return _Conversation(jobs, request, seconds).hold()
+    return _Conversation(jobs, request, seconds, readable).hold()
+
+
+def _home() -> Path | str:
+    """The user's; "" where there is none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return ""
+
+
+def _whole_tree(root: Path) -> Path:
+    """Where modules of the tree are looked for, of which only a part may be read."""
+    return next((above for above in reversed(root.parents) if above.name == "packages"), root)
 
 
 # Variables that choose the target upstream, and what of the facts they are.
@@ -130,8 +148,12 @@ def _of_target(environ: Mapping[str, str], target: Mapping[str, Any]) -> dict[st
 class _Conversation:
     """Asks child after child until every job has its answer; usually one is enough."""
 
-    def __init__(self, jobs: Sequence[ConfigPyJob], request: Mapping[str, Any], seconds: float) -> None:
+    def __init__(
+        self, jobs: Sequence[ConfigPyJob], request: Mapping[str, Any], seconds: float, readable: Sequence[Path]
+    ) -> None:
         self._jobs = jobs
+        self._command = [sys.executable, "-s", "-B", str(CHILD)]
+        self._sandboxed = isolation.wrapped(self._command, readable)
         self._request = request
         self._patience = seconds + GRACE
         self._answers: dict[int, ConfigPyAnswer] = {}
@@ -144,7 +166,7 @@ class _Conversation:
         answers = tuple(self._answers[index] for index in range(len(self._jobs)))
         return ConfigPyOutcome(
             answers=answers,
-            files=tuple(Path(file) for file in sorted(self._files)),
+            files=tuple(Path(file) for file in sorted(self._files | {str(isolation.program_file())})),
             variables=tuple(sorted(self._variables)),
         )
 
@@ -154,8 +176,11 @@ class _Conversation:
         known = [*self._request["known"], *self._known_now()]
         running: int | None = None
         ended = "the reading of recipes ended at once"
-        with _Child({**self._request, "jobs": jobs, "known": known}) as child:
+        heard = False
+        sandboxed = self._sandboxed
+        with _Child(sandboxed or self._command, {**self._request, "jobs": jobs, "known": known}) as child:
             for message in child.messages(self._patience):
+                heard = heard or not isinstance(message, str)
                 if isinstance(message, str):
                     ended = message
                     break
@@ -175,6 +200,10 @@ class _Conversation:
             else:
                 if all(index in self._answers for index in todo):
                     return
+            refused = sandboxed and not heard and child.has_failed
+        if refused:  # no file ran yet: the sandbox itself did not start
+            self._sandboxed = None
+            return
         left = [index for index in todo if index not in self._answers]
         blamed = todo[running] if running is not None else left[0] if left else todo[-1]
         self._answers[blamed] = ConfigPyAnswer(
@@ -230,7 +259,8 @@ def _added(files: Any) -> dict[str, str]:
 class _Child:
     """One child process and the lines it answers."""
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
+    def __init__(self, command: Sequence[str], request: Mapping[str, Any]) -> None:
+        self._command = command
         # The word in front of each answer, which a recipe that writes to whatever file is open does not know.
         self._word = secrets.token_hex(16)
         self._request = json.dumps({**request, "word": self._word}).encode()
@@ -238,7 +268,7 @@ class _Child:
 
     def __enter__(self) -> _Child:
         self._process = subprocess.Popen(
-            [sys.executable, "-s", "-B", str(CHILD)],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -261,6 +291,11 @@ class _Child:
                 if stream is not None:
                     stream.close()
             self._process.wait()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended by itself with an error; one that is only slow has not."""
+        return bool(self._process and self._process.poll())
 
     def messages(self, patience: float) -> Iterator[dict[str, Any] | str]:
         """The answers as they come; a text at the end says how it ended if it did not end well."""
@@ -317,7 +352,8 @@ def _message(line: bytes, word: str) -> dict[str, Any] | str:
 
 
 def _death(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+    signal = -code if code < 0 else code - _SIGNALLED
+    return f"signal {signal}" if signal > 0 else f"exit code {code}"
 
 
 def _python_file(job: ConfigPyJob) -> Path:

@@ -123,8 +123,14 @@ def lines(page: str) -> list[Line]:
     return found
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of a user who has run a command before: the recipes that were read. Others test a new one."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> dict[str, str]:
+def shell(tmp_path: Path, cache: Path) -> dict[str, str]:
     """An environment in which the launchers of the docs are this checkout's, with a home and data of their own."""
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -140,7 +146,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     (programs / "docker").chmod(0o755)
     env = {
         "PATH": f"{programs}:/usr/bin:/bin", "HOME": str(tmp_path / "home"), "LANG": "C.UTF-8",
-        "XDG_CACHE_HOME": str(tmp_path / "cache"), "JETSON_CONTAINERS_LOGS": str(tmp_path / "logs"),
+        "XDG_CACHE_HOME": str(cache), "JETSON_CONTAINERS_LOGS": str(tmp_path / "logs"),
         "JETSON_CONTAINERS_OFFLINE": "1", "PYTHONPATH": str(ROOT_DIR),
     }  # fmt: skip
     (tmp_path / "home").mkdir()

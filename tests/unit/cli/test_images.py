@@ -65,16 +65,63 @@ def test_prune_keeps_what_a_lock_names(engine: FakeEngine, tmp_path: Path) -> No
     other = "jetson-containers/stage:python-89ab"
     engine.add_image(other, labeled(labels.STAGE, other))
     engine.add_image(ARTIFACT, labeled(labels.ARTIFACT, ARTIFACT))
-    request = {name: kind() for name, kind in lock.REQUEST.items()}
-    stages = [{"package": "numpy", "key": f"sha256:{name}"} for name in (STAGE, ARTIFACT)]
-    written = {"schema": lock.SCHEMA, "request": request, "base": {"reference": "b", "digest": ""}, "stages": stages}
     path = tmp_path / "robot.lock"
-    path.write_text(json.dumps({**written, "tool": "0", "final": "f", "platform": {}}))
+    locked(path, STAGE, ARTIFACT)
     assert call(images.prune, engine, "--all", "--keep", str(path))["removed"] == [other]  # type: ignore[index]
     path.write_text("{}")
     with pytest.raises(ConfigError, match="is not a lock"):
         call(images.prune, engine, "--keep", str(path))
     assert engine.image(STAGE) is not None
+
+
+def locked(path: Path, *names: str) -> str:
+    """A lock whose stages have the keys of `labeled`."""
+    request = {name: kind() for name, kind in lock.REQUEST.items()}
+    stages = [{"package": "numpy", "key": f"sha256:{name}"} for name in names]
+    written = {"schema": lock.SCHEMA, "request": request, "base": {"reference": "b", "digest": ""}, "stages": stages}
+    path.write_text(json.dumps({**written, "tool": "0", "final": "f", "platform": {}}))
+    return str(path)
+
+
+def test_prune_keeps_what_any_of_several_locks_names(engine: FakeEngine, tmp_path: Path) -> None:
+    """What one lock does not name another may; their order changes nothing, and each counts for `--all` too."""
+    other = "jetson-containers/stage:python-89ab"
+    engine.add_image(other, labeled(labels.STAGE, other))
+    engine.add_image(ARTIFACT, labeled(labels.ARTIFACT, ARTIFACT))
+    first, second = locked(tmp_path / "a.lock", STAGE), locked(tmp_path / "b.lock", other, ARTIFACT)
+    for locks in ((first, second), (second, first)):
+        kept = [word for path in locks for word in ("--keep", path)]
+        assert call(images.prune, engine, "--all", *kept)["removed"] == []  # type: ignore[index]
+    assert call(images.prune, engine, "--all", "--keep", first)["removed"] == [ARTIFACT, other]  # type: ignore[index]
+
+
+def test_prune_beside_another_prune_takes_what_is_left(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that another process removed meanwhile is no error, and what comes after it goes."""
+    other = "jetson-containers/stage:python-89ab"
+    engine.add_image(other, labeled(labels.STAGE, other))
+    seen = engine.images()
+    monkeypatch.setattr(engine, "images", lambda: seen)
+    engine.untag(STAGE)
+    assert call(images.prune, engine)["removed"] == [other]  # type: ignore[index]
+
+
+def test_prune_of_an_engine_that_refuses_is_an_error(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is still there after a refusal is not passed over in silence."""
+
+    def refuse(_name: str, **_options: bool) -> None:
+        raise NotReadyError("the engine is ending")
+
+    monkeypatch.setattr(engine, "untag", refuse)
+    with pytest.raises(NotReadyError, match="the engine is ending"):
+        call(images.prune, engine)
+
+
+def test_prune_leaves_the_image_of_a_server_and_what_it_stands_on(engine: FakeEngine) -> None:
+    """A server whose image has no name but its stage's keeps it, with `--all` too; models are not looked at."""
+    engine.add_image(ARTIFACT, labeled(labels.ARTIFACT, ARTIFACT))
+    engine.in_use = {STAGE, ARTIFACT}
+    assert call(images.prune, engine, "--all", "--build-cache")["removed"] == []  # type: ignore[index]
+    assert {STAGE, ARTIFACT, "numpy:2.2.6-x86_64-cpu"} <= engine.store.keys()
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -502,7 +502,7 @@ def test_main_prints_no_json_where_nobody_asked(capsys: pytest.CaptureFixture[st
     ("words", "said"),
     [
         (["ps"], "docker ps"),
-        (["login"], "docker login"),
+        (["exec"], "docker exec"),
         (["biuld"], "build"),
     ],
 )

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_containers.container_scripts import image_check
-from jetson_containers.container_scripts.image_check import elf, fatbin, loader, stub
+from jetson_containers.container_scripts.image_check import contents, elf, fatbin, loader, stub
 
 MACHINE = platform.machine()
 A, F, PLAIN = 1 << 20, 1 << 21, 0
@@ -56,6 +56,19 @@ def container(*entries: bytes) -> bytes:
     """A container of GPU code."""
     body = b"".join(entries)
     return struct.pack("<IHHQ", fatbin.MAGIC, 1, 16, len(body)) + body
+
+
+def with_gpu_code(path: Path, code: bytes) -> Path:
+    """A library with nothing but a section of GPU code and the names of its sections."""
+    names = b"\0.nv_fatbin\0"
+    at = 64 + 3 * 64
+    head = elf.MAGIC + b"\x01".ljust(10, b"\0")
+    head += struct.pack("<HHIQQQIHHHHHH", 3, stub.MACHINES[MACHINE][0], 1, 0, 0, 64, 0, 64, 0, 0, 64, 3, 2)
+    sections = bytes(64) + struct.pack("<IIQQQQIIQQ", 1, 1, 0, 0, at, len(code), 0, 0, 8, 0)
+    sections += struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, at + len(code), len(names), 0, 0, 1, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head + sections + code + names)
+    return path
 
 
 def test_elf_reads_what_the_running_python_is_linked_against() -> None:
@@ -236,3 +249,24 @@ def test_image_check_leaves_extensions_of_another_python_out(tmp_path: Path) -> 
     linked(tree / "_d.cpython-311-x86_64-linux-gnu.so", needed=("libgone.so",))
     answer = run(str(tmp_path), cwd=tmp_path)
     assert answer["missing"] == {str(tree / "_d.cpython-311-x86_64-linux-gnu.so"): ["libgone.so"]}
+
+
+def test_image_check_sees_gpu_code_among_the_distributions_libraries(tmp_path: Path) -> None:
+    """NCCL, as recipes install it; what a package of the distribution brought, and NVIDIA's own, are left out."""
+    place, dpkg = tmp_path / "lib", tmp_path / "info"
+    code = container(entry(fatbin.CODE, 87))
+    for name in ("libnccl.so.2.9.9", "libcudnn_ops.so.9.9.9", "libpackaged.so.1"):
+        with_gpu_code(place / name, code)
+    (place / "libnccl.so.2").symlink_to("libnccl.so.2.9.9")
+    linked(place / "libplain.so.1")
+    dpkg.mkdir()
+    (dpkg / "packaged:arch.list").write_text("/.\n/usr/lib/libpackaged.so.1\n")
+    found = contents.put_beside(str(place), MACHINE, str(dpkg))
+    assert names(found) == ["libnccl.so.2.9.9"]
+    assert contents.gpu_code(found) == {found[0].path: {"code": ["87"], "ptx": []}}
+
+
+def test_image_check_takes_no_library_for_foreign_where_no_packages_are_listed(tmp_path: Path) -> None:
+    """Without dpkg's lists it is unknown whose a library is."""
+    with_gpu_code(tmp_path / "libnccl.so.2", container(entry(fatbin.CODE, 87)))
+    assert contents.put_beside(str(tmp_path), MACHINE, str(tmp_path / "info")) == []

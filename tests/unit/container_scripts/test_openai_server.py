@@ -571,14 +571,13 @@ def test_connection_without_a_whole_request_ends(
     running: Running, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """However slowly headers come, they are here in time or the connection is closed."""
-    monkeypatch.setattr(sys.modules[type(running.server).__module__], "REQUEST_TIME", 0.2)
+    monkeypatch.setattr(sys.modules["request_rules"], "REQUEST_TIME", 0.2)
     assert b"200 OK" not in raw(running.port, sent)
 
 
 def test_connections_beyond_the_limit_are_refused_and_room_comes_back(running: Running) -> None:
     """Idle connections do not shut others out for ever."""
-    module = sys.modules[type(running.server).__module__]
-    idle = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(module.MOST_CONNECTIONS)]
+    idle = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(running.server.most_connections)]
     try:
         until = time.monotonic() + 60
         while not (answer := raw(running.port, b"GET /health HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 503 "):
@@ -592,7 +591,7 @@ def test_connections_beyond_the_limit_are_refused_and_room_comes_back(running: R
 
 def test_refused_body_that_trickles_ends_with_its_connection(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused client does not hold a thread by sending a byte now and then."""
-    monkeypatch.setattr(sys.modules[type(running.server).__module__], "DROP_TIME", 0.2)
+    monkeypatch.setattr(sys.modules["request_rules"], "DROP_TIME", 0.2)
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000000\r\n\r\n"
     with socket.create_connection(("127.0.0.1", running.port), timeout=60) as connection:
         connection.sendall(head)
@@ -606,3 +605,26 @@ def trickle(connection: socket.socket) -> None:
     for _ in range(6000):
         connection.sendall(b"x")
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"nonsense\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"BREW /v1/x HTTP/1.1\r\nHost: x\r\n\r\n"]
+)
+def test_request_that_is_malformed_gets_an_error_in_json(running: Running, sent: bytes) -> None:
+    """What the base class cannot read is answered as clients of the API read it, not by a page of HTML."""
+    head, _, body = raw(running.port, sent).partition(b"\r\n\r\n")
+    assert head.split()[1] in {b"400", b"501", b"505"}
+    assert json.loads(body)["error"]["message"]
+
+
+def test_body_is_asked_for_only_with_the_key(drivers: Path) -> None:
+    """`100 Continue` waits until the request was judged."""
+    server = Running(importlib.import_module("openai_server"), "k")
+    try:
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
+        assert raw(server.port, head + b"\r\n").startswith(b"HTTP/1.1 401 ")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+            connection.sendall(head + b"Authorization: Bearer k\r\n\r\n")
+            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    finally:
+        server.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jetson_containers.core.console import Console, Level, columns, human_bytes, human_seconds, width_of
+from jetson_containers.core.console import Console, Level, columns, human_bytes, human_seconds, width_of, wrapped
 from jetson_containers.core.errors import BuildError
 
 
@@ -122,13 +122,40 @@ def test_columns_that_cannot_fit_are_blocks() -> None:
     """Where even single words are too wide, each row is a block of lines."""
     assert columns(TABLE, 20) == [
         "name          alpha-with-a-name",
-        "what it does  says hello to everybody who asks for it politely",
+        "what it does  says",
+        "  hello to everybody",
+        "  who asks for it",
+        "  politely",
         "size          1.2 GB",
         "",
         "name          b",
         "what it does",
         "size          3 kB",
     ]
+
+
+def test_columns_of_a_header_alone_keep_the_width() -> None:
+    """A table without rows is its header, also where it is narrow."""
+    long = tuple(f"{letter * 9}" for letter in "abc")
+    assert columns([long], 12) == list(long)
+
+
+def test_wrapped_line_goes_on_below_its_text() -> None:
+    """A label keeps its place, and the text behind it its column; a word that is too long is left whole."""
+    line = f"tests   of numpy, cmake, {'x' * 40} and more"
+    assert wrapped(line, 0) == wrapped(line, 200) == [line]
+    assert wrapped(line, 30) == ["tests   of numpy, cmake,", f"        {'x' * 40}", "        and more"]
+    assert wrapped("a plain sentence without a label in front", 20) == [
+        "a plain sentence",
+        "without a label in",
+        "front",
+    ]
+
+
+def test_columns_turn_over_where_that_keeps_a_long_word_within_the_width() -> None:
+    """A word of the last column that has room only in a block makes blocks of all rows."""
+    shown = columns([("name", "kind", "text"), ("a-long-name", "tool", f"b {'x' * 24}"), ("c", "", "d")], 40)
+    assert shown[:4] == ["name  a-long-name", "kind  tool", f"text  b {'x' * 24}", ""]
 
 
 def test_columns_leave_a_long_word_of_the_last_column_whole() -> None:

@@ -297,6 +297,16 @@ def test_settings_that_cannot_be_read_are_a_failure(orin: Machine) -> None:
     assert orin.check("settings").status is types.Status.FAIL
 
 
+def test_sandbox_that_is_missing_is_a_note_with_the_package(orin: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs of trees run without one all the same."""
+    monkeypatch.setenv("PATH", str(orin.data))
+    found = orin.check("sandbox")
+    assert (found.status.value, "`bwrap` is not installed" in found.finding) == ("note", True)
+    assert "apt-get install bubblewrap" in found.remedy
+    monkeypatch.setattr("jetson_containers.recipes.isolation.why_not", lambda: "")
+    assert orin.check("sandbox").status is types.Status.OK
+
+
 def test_package_trees_with_a_broken_recipe_are_a_warning(tmp_path: Path) -> None:
     """A directory of packages that is missing fails."""
     machine = Machine(tmp_path, "x86_64-debian12-cpu", {"JETSON_CONTAINERS_PACKAGE_DIRS": str(tmp_path / "none")})

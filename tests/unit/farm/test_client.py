@@ -12,7 +12,6 @@ from jetson_containers.core.console import Console
 from jetson_containers.core.errors import BuildError, InterruptedByUserError, NotReadyError
 from jetson_containers.farm import client
 from jetson_containers.farm.access import FarmAccess
-from jetson_containers.farm.client import FarmBuild
 from tests.unit.builder.helpers import GIB, package, plan, stage
 from tests.unit.farm.conftest import NAMESPACE
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from jetson_containers.farm.handover import Offer
     from jetson_containers.plan.plan import BuildPlan
     from tests.unit.farm.conftest import Farm
 
@@ -204,17 +204,24 @@ def test_farm_finishes_what_runs_after_ctrl_c_and_a_second_run_finds_it(
     engine = farm.add("one")
     engine.hang("stage:a")
 
-    def interrupt(_build: FarmBuild, _client: object, futures: object) -> None:
+    def interrupt(_client: object) -> list[Offer]:
         until(lambda: "a: building on one" in farm.site.err.getvalue())
         raise KeyboardInterrupt
 
+    offers = iter([client._offers, interrupt])
+
+    def next_offers(given: object) -> list[Offer]:
+        return next(offers)(given)
+
     with monkeypatch.context() as patch:
-        patch.setattr(FarmBuild, "_wait", interrupt)
+        patch.setattr(client, "LOOK", 0.01)
+        patch.setattr(client, "_offers", next_offers)
         with pytest.raises(InterruptedByUserError, match="interrupted"):
             farm.build(tower(tmp_path, "a", "b"))
     until(lambda: [task.key for task in farm.scheduler.tasks.values()] == ["sha256:a"])
     thread, result = in_thread(lambda: farm.build(tower(tmp_path, "a", "b")))
-    until(lambda: "sha256:b" in farm.scheduler.tasks)
+    wanted = farm.scheduler.tasks["sha256:a"].who_wants
+    until(lambda: any(str(each.client_key).startswith("Client") for each in wanted or ()))
     engine.release()
     thread.join(30)
     assert [tag.rpartition(":")[2] for tag in engine.tags_built] == ["a", "b"]
@@ -241,3 +248,22 @@ def test_farm_status_shows_workers_and_what_they_build(farm: Farm, tmp_path: Pat
     thread.join(30)
     assert (worker.name, worker.labels) == ("board", ("gpu", "linux/amd64", "r36.4"))
     assert (worker.memory, worker.slots, worker.building, worker.waiting) == (4 * GIB, 1, ("a",), 0)
+
+
+def test_farm_gives_an_urgent_stage_to_a_free_worker_that_lacks_its_parent(farm: Farm, tmp_path: Path) -> None:
+    """The worker that has the parent is at work for long; the child is pulled and built by the other one."""
+    first = farm.add("first")
+    first.hang("stage:long")
+    base = stage("a", definition=package("a", path=recipe(tmp_path, "a")), context=recipe(tmp_path, "a"))
+    made = []
+    for name in ("long", "short"):
+        definition = package(name, path=recipe(tmp_path, name))
+        made.append(plan(base, stage(name, parent=base, definition=definition, context=definition.path)))
+    thread, result = in_thread(lambda: farm.build(*made))
+    assert first.hanging.wait(30)
+    second = farm.add("second")
+    until(lambda: second.tags_built == ["jetson-containers/stage:short"])
+    assert first.tags_built == ["jetson-containers/stage:a", "jetson-containers/stage:long"]
+    first.release()
+    thread.join(30)
+    assert len(result[0].results) == 3

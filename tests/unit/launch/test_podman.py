@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jetson_containers.core.errors import EngineMissingError, NotReadyError
+from jetson_containers.engine import podman_engine
 from jetson_containers.launch import podman
 from jetson_containers.launch.gpu import Gpu
 from tests.unit.launch.helpers import ORIN, PC, plan
@@ -35,7 +36,7 @@ def installed(tmp_path: Path, *, uid: int = 0, cdi: bool = True) -> RunCapabilit
         folder = tmp_path / "root/etc/cdi"
         folder.mkdir(parents=True)
         (folder / "nvidia.yaml").write_text(SPECIFICATION)
-    return podman.capabilities(tmp_path / "root", {"PATH": str(program.parent)}, uid)
+    return podman_engine.capabilities(tmp_path / "root", {"PATH": str(program.parent)}, uid)
 
 
 def test_podman_reaches_the_gpu_by_cdi(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_podman_does_not_label_mounts_unless_told(tmp_path: Path) -> None:
 def test_podman_that_is_not_installed_is_named(tmp_path: Path) -> None:
     """A host without Podman gets the command that installs it."""
     with pytest.raises(EngineMissingError, match="no `podman`") as error:
-        podman.capabilities(tmp_path, {"PATH": str(tmp_path)}, 0)
+        podman_engine.capabilities(tmp_path, {"PATH": str(tmp_path)}, 0)
     assert error.value.hint == "sudo apt-get install podman"
 
 

@@ -55,3 +55,19 @@ def test_shell_commands_of_any_text_have_lines_that_exist(text: str) -> None:
     """Any text is read to its end, with lines that exist."""
     found = shell.commands(text)
     assert all(1 <= command.line <= command.end <= text.count("\n") + 1 for command in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "outputs"),
+    [
+        ("a2>out b", ("a2", "b"), ("out",)),
+        ("echo 2>out b", ("echo", "b"), ("out",)),
+        ("x#y #z", ("x#y",), ()),
+        ("{a,b}c%d~e!f", ("{a,b}c%d~e!f",), ()),
+        ("é\u00a0ü x", ("é\u00a0ü", "x"), ()),
+    ],
+)
+def test_plain_characters_stay_in_their_word(text: str, words: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+    """Characters that mean themselves are read as they stand, up to the next that means something."""
+    (command,) = shell.commands(text)
+    assert (command.words, command.outputs) == (words, outputs)

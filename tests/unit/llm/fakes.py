@@ -115,10 +115,12 @@ class Docker:
         if words[0] == "rm":
             self.removed += [name for name in words[2:] if self.containers.pop(name, None)]
             return ""
+        if words[0] == "inspect":
+            return "".join(f"{name} {self.containers[name][1].get(OWNER, '')}\n" for name in words[3:])
         assert words[0] == "ps"
         wanted = [words[index + 1] for index, word in enumerate(words) if word == "--filter"]
         found = [name for name in self.containers if all(self._has(name, pattern) for pattern in wanted)]
-        return "".join(self._line(name, "--quiet" in words, words[-1]) + "\n" for name in found)
+        return "".join(self._line(name, "--quiet" in words) + "\n" for name in found)
 
     def _has(self, name: str, pattern: str) -> bool:
         kind, _, value = pattern.partition("=")
@@ -128,13 +130,8 @@ class Docker:
         labels = self.containers[name][1]
         return label in labels and (not content or labels[label] == content)
 
-    def _line(self, name: str, quiet: bool, form: str) -> str:
-        status, labels = self.containers[name]
-        if quiet:
-            return name
-        if OWNER in form:
-            return f"{name} {labels.get(OWNER, '')}"
-        return f"{name}\t{status}\t{labels.get(SERVER, '')}"
+    def _line(self, name: str, quiet: bool) -> str:
+        return name if quiet else f"{name}\t{self.containers[name][0]}"
 
 
 OURS = {SERVER: "1"}

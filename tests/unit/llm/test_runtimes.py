@@ -641,6 +641,14 @@ def test_runtime_server_key_is_in_no_argv(name: str, monkeypatch: pytest.MonkeyP
     assert "0.0.0.0" in service.argv
 
 
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+@pytest.mark.parametrize("key", [False, True])
+def test_runtime_servers_of_ours_say_that_they_check_requests(name: str, *, key: bool) -> None:
+    """A server that is marked as checking is one of our scripts with the rules, and each of these is marked."""
+    service = RUNTIMES[name].serve(job(), ServeOptions(port=8000, api_key=key))
+    assert service.checked == (service.argv[1].startswith(SCRIPTS_DIR) and service.argv[1].endswith("_server.py"))
+
+
 def test_runtime_servers_that_know_only_a_flag_get_the_key_inside_the_process() -> None:
     """Servers that know only a flag get the key inside the process."""
     key = ServeOptions(port=8000, api_key=True)

@@ -166,7 +166,7 @@ def served_as(wanted: serve.ServeRequest, context: LlmContext, **facts: Any) -> 
     decision = prepared(None).decision  # type: ignore[arg-type]
     here = replace(servers.facts_of(decision, task="serve", data=context.data), url="http://127.0.0.1:8083/v1", **facts)
     found = RunningServer(name="n", id="1", status="running", since="", image="i", facts=here)
-    return serve._served_already(found, decision, wanted, context.console)
+    return serve._served_already(found, decision, wanted, context)
 
 
 def test_serve_prints_the_address_of_a_model_that_is_served(context: LlmContext) -> None:

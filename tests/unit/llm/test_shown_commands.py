@@ -102,7 +102,7 @@ def test_shown_commands_keep_the_keys_of_their_json(here: LlmContext) -> None:
     shown = json.loads(console.out.getvalue())  # type: ignore[union-attr]
     assert shown["steps"][0]["argv"] == ["make-tiny-model", "/data/models/tiny-llama"]
     assert [step["state"] for step in shown["steps"]] == ["run", "run"]
-    assert shown["command"][0] == "llama-server"
+    assert "llama-server" in shown["command"]
     words = shlex.split(shown["shell"][-1])
     assert words[words.index("mine:1") + 1 :] == shown["command"]
 

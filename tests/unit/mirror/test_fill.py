@@ -171,6 +171,22 @@ def test_mirror_continues_a_partial_file_and_replaces_a_wrong_one(
     assert not list(root.rglob("*.partial"))
 
 
+def test_mirror_list_adds_up_over_fills(origin: Origin, found: dict[str, Any], tmp_path: Path) -> None:
+    """The list names what each fill brought, once; one that is damaged is begun anew."""
+    root = tmp_path / "mirror"
+    fill(origin, root, found)
+    first = json.loads((root / "mirror.json").read_text())
+    other = {kind: [f"{kind}-of-another-image", *first[kind][:1]] for kind in ("git", "files", "python", "npm")}
+    (root / "mirror.json").write_text(json.dumps({"schema": 1, **other}))
+    fill(origin, root, found)
+    both = json.loads((root / "mirror.json").read_text())
+    assert both == {"schema": 1, **{kind: sorted({*first[kind], f"{kind}-of-another-image"}) for kind in other}}
+    for damage in ("", "{", "[]", '{"git": {"a": 1}, "files": [1, null], "python": "x"}'):
+        (root / "mirror.json").write_text(damage)
+        fill(origin, root, found)
+        assert json.loads((root / "mirror.json").read_text()) == first
+
+
 def test_mirror_refuses_another_content(origin: Origin, found: dict[str, Any], tmp_path: Path) -> None:
     """A file without the recipe's hash is not kept, and the rest is filled."""
     filled = fill(origin, tmp_path / "mirror", found, digest="0" * 64)

@@ -46,20 +46,26 @@ def chosen(target: str, source: str, *requests: str) -> dict[str, str]:
     return {
         package.family: package.version or ""
         for package in members
-        if package.family in {"cuda", "cuda-runtime", "cudnn"}
+        if package.family in {"cuda", "cuda-runtime", "cudnn", "nccl"}
     }
 
 
 @pytest.mark.parametrize("target", ["x86_64,cu130", "sbsa,cu130", "r38.2.0", "x86_64,cu130,debian12"])
 def test_cuda_comes_from_wheels_where_the_setting_says_so(target: str) -> None:
     """The setting chooses for an image and for everything that is compiled for it; otherwise it is apt."""
-    requests = ("llama_cpp", "cudnn")
+    requests = ("llama_cpp", "cudnn", "nccl")
     assert chosen(target, "wheels", *requests) == {
         "cuda": "13.0-wheels",
         "cuda-runtime": "13.0-wheels",
         "cudnn": "9.12.0.46-wheels",
+        "nccl": "2.27.7-wheels",
     }
-    assert chosen(target, "apt", *requests) == {"cuda": "13.0", "cuda-runtime": "13.0", "cudnn": "9.12.0.46"}
+    assert chosen(target, "apt", *requests) == {
+        "cuda": "13.0",
+        "cuda-runtime": "13.0",
+        "cudnn": "9.12.0.46",
+        "nccl": "2.27.7",
+    }
 
 
 @pytest.mark.parametrize("request_", ["cuda:13.0-wheels", "cuda-runtime:13.0-wheels"])
@@ -76,6 +82,29 @@ def test_cuda_comes_from_wheels_where_there_is_nothing_else(target: str) -> None
     """NVIDIA's apt repository has no such release for the distribution, or none whose key is known."""
     release = str(detect.parse_target(target).cuda)
     assert chosen(target, "apt", "cuda")["cuda"] == f"{release}-wheels"
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "version"),
+    [
+        ("x86_64,cu134", "apt", "2.29.7-wheels"),  # NVIDIA's apt repository has none for it
+        ("r39.2.0", "apt", "2.29.7"),
+        ("r39.2.0", "wheels", "2.29.7-wheels"),
+        ("sbsa,cu131", "wheels", "2.27.7-wheels"),
+        ("r36.4.3", "wheels", "2.27.7"),
+    ],
+)
+def test_nccl_is_the_release_that_was_made_with_the_images_cuda(target: str, source: str, version: str) -> None:
+    """2.27.7 was made with CUDA 13.0 and 2.29.7 with 13.2; integrated GPUs of JetPack 6 are in no wheel."""
+    assert chosen(target, source, "nccl")["nccl"] == version
+
+
+@pytest.mark.parametrize("version", ["2.27.7", "2.29.7"])
+def test_locks_of_nccl_hold_both_machines_and_nothing_else(version: str) -> None:
+    """One wheel for x86_64 and one for Arm."""
+    text = (TREE / f"cuda/nccl/wheels-{version}.lock").read_text()
+    assert [(pin.name, pin.version) for pin in locks.pins(text)] == [("nvidia-nccl-cu13", version)]
+    assert text.count("--hash=sha256:") == 2
 
 
 @pytest.mark.parametrize("target", ["r36.4.3", "x86_64,cu129", "r35.4.1"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -160,3 +162,25 @@ def test_plan_says_what_a_recipe_warns_of(target: str, request_: str, said: str)
     made = request.assemble(wanted, catalog.platform, lambda _platform: catalog, PlanOptions()).plans[0]
     notices = [notice for notice in made.notices if notice.startswith(f"`{request_}:")]
     assert [notice[: len(said)] for notice in notices] == ([said] if said else [])
+
+
+def test_numba_is_installed_without_the_layer_whose_library_is_missing(tmp_path: Path) -> None:
+    """The image has no TBB; the layers beside it stay, and numba-cuda is installed where it is asked for."""
+    layers = tmp_path / "place/numba/np/ufunc"
+    layers.mkdir(parents=True)
+    for name in ("tbbpool", "omppool", "workqueue"):
+        (layers / f"{name}.cpython-311-x86_64-linux-gnu.so").touch()
+    python = tmp_path / "bin/python3"
+    python.parent.mkdir()
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in\n*platlib*) echo {tmp_path}/place ;;\n*) echo "$*" >> {tmp_path}/log ;;\nesac\n'
+    )
+    python.chmod(0o755)
+    env = {"PATH": f"{python.parent}:/usr/bin:/bin", "NUMBA_VERSION": "9.9", "NUMBA_CUDA": "0.8"}
+    done = subprocess.run(
+        ["bash", str(TREE / "ml/numba/install.sh")], env=env, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name.partition(".")[0] for file in layers.iterdir()) == ["omppool", "workqueue"]
+    log = (tmp_path / "log").read_text()
+    assert [Path(line.split()[-1]).name for line in log.splitlines()] == ["numba-9.9.lock", "numba-cuda-0.8.lock"]

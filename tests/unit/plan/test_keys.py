@@ -323,3 +323,20 @@ def test_context_that_is_remembered_gives_the_same_files_and_is_read_once(tmp_pa
         (tmp_path / "a.txt").write_text("two")
         assert keys.context_files(tmp_path, text) == fresh
     assert keys.context_files(tmp_path, text) != fresh
+
+
+def test_remembered_makes_a_value_once_for_each_object_and_name() -> None:
+    """A value is made once for each object and name, and anew outside of `remembering`; equal objects are two."""
+    made: list[str] = []
+
+    def make(name: str) -> str:
+        made.append(name)
+        return name
+
+    with keys.remembering():
+        owners = [["same"], ["same"]]
+        for _ in range(2):
+            assert [keys.remembered(owner, ("a",), lambda: make("a")) for owner in owners] == ["a", "a"]
+            assert keys.remembered(owners[0], ("b",), lambda: make("b")) == "b"
+    assert made == ["a", "a", "b"]
+    assert keys.remembered(owners[0], ("a",), lambda: make("new")) == "new"

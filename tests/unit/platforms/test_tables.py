@@ -125,3 +125,34 @@ class TestTables:
             "assert not bad, bad"
         )
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "board"),
+    [
+        ("Orin Nano Super", "orin-nano-8gb"),
+        ("NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super", "orin-nano-8gb"),
+        ("jetson orin nano 4G", "orin-nano-4gb"),
+        ("Jetson Nano 2GB Developer Kit", "nano-2gb"),
+        ("NVIDIA Jetson AGX Orin Developer Kit", "agx-orin-64gb"),
+        ("Jetson AGX Orin 32GB Developer Kit", "agx-orin-devkit-32gb"),
+        ("Jetson AGX Orin 32 GB", "agx-orin-32gb"),
+        ("agxorin64gb", "agx-orin-64gb"),
+        ("P3767-0001", "orin-nx-8gb"),
+        ("p3701", None),
+        ("developer kit", None),
+        ("jetson", None),
+        ("", None),
+        ("orin-nano-80gb", None),
+    ],
+)
+def test_board_id_is_found_by_the_names_that_people_use(name: str, board: str | None) -> None:
+    """The name of a kit, as shops and the device tree write it, means its board; half a name means none."""
+    assert tables.board_id(name) == board
+
+
+@pytest.mark.parametrize("board", tables.boards().values(), ids=lambda board: board.id)
+def test_board_id_is_found_by_its_full_name_and_part_numbers(board: tables.Board) -> None:
+    """What our own tables print for a board can be typed."""
+    name = board.name.partition(" (")[0]
+    assert {tables.board_id(text) for text in (board.id, name, f"NVIDIA {name}", *board.modules)} == {board.id}

@@ -171,7 +171,7 @@ class TestTargets:
             ("x86_64,cu127", "no such CUDA"),
             ("ubuntu25.99", "not a known distribution"),
             ("debian99", "not a known distribution"),
-            ("orin-nano-8g", "did you mean `orin-nano-8gb`?"),
+            ("orin-nono-8gb", "did you mean `orin-nano-8gb`?"),
             ("blah", "unknown target component `blah`"),
             ("r36.4.3,blah", "`blah`"),
             ("cpu,sm87", "has no CUDA"),

@@ -154,7 +154,7 @@ def _public(key: Any) -> str:
     ],
 )
 def test_public_key_refuses_other_files(text: str, tmp_path: Path) -> None:
-    """What is no public key on P-256 is one sentence that names the file."""
+    """What is not a public key on P-256 is one sentence that names the file."""
     with pytest.raises(UsageError, match=r"a\.pub: no usable key"):
         PublicKey.read(written(tmp_path, text, "a.pub"))
 

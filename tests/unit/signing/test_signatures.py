@@ -162,7 +162,7 @@ def test_verify_refuses_a_payload_that_was_changed(
 
 
 def test_listed_passes_over_other_layers() -> None:
-    """Layers of other kinds, without a signature, or too large are no signatures."""
+    """Layers of other kinds, without a signature, or too large do not count."""
     fine = {"mediaType": PAYLOAD_TYPE, "size": 200, "digest": DIGEST, "annotations": {ANNOTATION: "AAAA"}}
     others = [{**fine, "mediaType": "text/plain"}, {**fine, "annotations": {}}, {**fine, "size": 1 << 30}]
     assert [found.payload for found in listed({"layers": [*others, fine]})] == [DIGEST]
@@ -171,7 +171,7 @@ def test_listed_passes_over_other_layers() -> None:
 
 @pytest.mark.parametrize("change", [{"annotations": {ANNOTATION: "no base64!"}}, {"size": -1}, {"annotations": 3}])
 def test_listed_refuses_nonsense(change: dict[str, Any]) -> None:
-    """A signature that is no base64, and sizes that are none, are said."""
+    """A signature that is not base64, and sizes below zero, are said."""
     fine = {"mediaType": PAYLOAD_TYPE, "size": 200, "digest": DIGEST, "annotations": {ANNOTATION: "AAAA"}}
     with pytest.raises(ValueError, match=r"."):
         listed({"layers": [{**fine, **change}]})

@@ -101,7 +101,7 @@ def test_verified_refuses_names_without_a_registry(name: str, pair: Path, tmp_pa
 
 
 def test_verified_says_that_a_tag_is_missing(registry: FakeRegistry, pair: Path, tmp_path: Path) -> None:
-    """A tag that the registry does not have is no image that could be signed."""
+    """A tag that the registry does not have is not an image that could be signed."""
     with pytest.raises(SignatureError, match="is not in its registry"):
         verified(f"{registry.host}/robots/llm:2", pair.with_suffix(".pub"), config(tmp_path), None)
 

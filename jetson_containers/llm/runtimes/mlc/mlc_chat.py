@@ -98,7 +98,7 @@ def serve(job: Job, mode: str, options: ServeOptions) -> Service:
     """Our server over `mlc_chat.ChatModule`, one answer at a time."""
     argv = ["python3", f"{SCRIPTS_DIR}/mlc_old_server.py", folder(job, mode), "--model-lib", library(job, mode)]
     argv += ["--model-id", job.name, "--host", options.host, "--port", str(options.port)]
-    return Service(argv=tuple(argv), model=job.name)
+    return Service(argv=tuple(argv), model=job.name, checked=True)
 
 
 def no_template(job: Job) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MEMORY = 2 << 30  # bytes of address space
 CPU_SECONDS = 120
@@ -86,6 +86,7 @@ _WRITES = frozenset(
 AF_UNIX = 1  # of Linux; `socket` itself is not imported for every recipe
 _TEMPORARY = re.compile(r"(?:tmp)?[a-z0-9_]{8}")  # as `tempfile` makes them up, other ones each time
 _OTHER_PROCESS = re.compile(r"/proc/[0-9]+(?:/|$)")
+_HOMES = r"(?:/root|/home/[^/]+{more})/\.[^/]+"  # what is hidden in a home: tokens, keys, settings of programs
 _THIS_PROCESS = f"/proc/{os.getpid()}/"
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -112,12 +113,22 @@ def limit_resources() -> None:
         resource.setrlimit(kind, (limit, limit))
 
 
-def install(refused: Callable[[str], None], opened: Callable[[str], None]) -> None:
-    """Forbid from now on. `refused` hears what was asked for, `opened` every path that is opened to be read."""
+def install(
+    refused: Callable[[str], None], opened: Callable[[str], None], home: str = "", readable: Sequence[str] = ()
+) -> None:
+    """Forbid from now on. `refused` hears what was asked for, `opened` every path that is opened to be read.
+
+    Hidden files of homes, the user's `home` among them, are not read but below the folders that are `readable`.
+    """
+    hidden = re.compile(_HOMES.replace("{more}", f"|{re.escape(home)}" if home else ""))
+    below = tuple(os.path.join(os.path.realpath(place), "") for place in readable if place)  # noqa: PTH118 - prefixes
+
+    def is_hidden(place: str) -> bool:
+        return (place.endswith("/.env") or hidden.match(place) is not None) and not place.startswith(below)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
-            _check_open(args, refused, opened)
+            _check_open(args, refused, opened, is_hidden)
         elif event in _NETWORK:
             what = f"the network ({_NETWORK[event]}{_target(event, args)})"
             refused(what)
@@ -157,16 +168,25 @@ def _refuser(name: str, refused: Callable[[str], None]) -> Callable[..., None]:
     return refuse
 
 
-def _check_open(args: tuple[Any, ...], refused: Callable[[str], None], opened: Callable[[str], None]) -> None:
+def _check_open(
+    args: tuple[Any, ...],
+    refused: Callable[[str], None],
+    opened: Callable[[str], None],
+    is_hidden: Callable[[str], bool],
+) -> None:
     path, mode, flags = args[0], args[1], args[2]
     if isinstance(path, int):
         return
     text = os.fsdecode(path)
     writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else bool((flags or 0) & _WRITE_FLAGS)
     if not writes:
-        if _OTHER_PROCESS.match(os.path.realpath(text)) and not os.path.realpath(text).startswith(_THIS_PROCESS):
+        place = os.path.realpath(text)
+        if _OTHER_PROCESS.match(place) and not place.startswith(_THIS_PROCESS):
             refused(f"`{text}`")
             raise Refused(f"reading a recipe may not look into other processes: `{text}`")
+        if is_hidden(place):
+            refused(f"`{text}`")
+            raise Refused(f"reading a recipe may not look into hidden files of a home: `{text}`")
         opened(text)
     elif text != os.devnull:
         folder, name = os.path.split(text)

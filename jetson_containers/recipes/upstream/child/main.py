@@ -336,7 +336,8 @@ def main() -> None:
     runner.clock.install()
     leave = os._exit
     guard.limit_resources()
-    guard.install(runner.refused, runner.opened)
+    readable = (*request["readable"], sys.prefix, sys.base_prefix, *sys.path)
+    guard.install(runner.refused, runner.opened, request["home"], readable)
     runner.run()
     leave(0)  # whatever threads recipes have started
 

@@ -243,8 +243,8 @@ def test_fit_of_a_gguf_repository_reads_the_header_of_one_file(hub: HubServer, t
     assert run("org/files/model-Q4_K_M.gguf", "--board", "orin-nx-16gb")[0] == 0
 
 
-def header_of_large_model() -> bytes:
-    """The head of a GGUF file of 80 layers: 66 billion elements, as floats of 16 bits."""
+def header_of_large_model(layers: range = range(80), *, ends: bool = True) -> bytes:
+    """The head of a GGUF file of 80 layers: 66 billion elements, as floats of 16 bits; or of a part of it."""
 
     def text(value: str) -> bytes:
         return struct.pack("<Q", len(value)) + value.encode()
@@ -254,9 +254,9 @@ def header_of_large_model() -> bytes:
         "attention.head_count_kv": 8, "context_length": 8192, "vocab_size": 32000,
     }  # fmt: skip
     matrices = {"attn_q": 8192, "attn_k": 1024, "attn_v": 1024, "attn_output": 8192, "ffn_up": 28672, "ffn_gate": 28672}
-    tensors = [(f"blk.{layer}.{name}.weight", (8192, rows)) for layer in range(80) for name, rows in matrices.items()]
-    tensors += [(f"blk.{layer}.ffn_down.weight", (28672, 8192)) for layer in range(80)]
-    tensors += [("token_embd.weight", (8192, 32000)), ("output.weight", (8192, 32000))]
+    tensors = [(f"blk.{layer}.{name}.weight", (8192, rows)) for layer in layers for name, rows in matrices.items()]
+    tensors += [(f"blk.{layer}.ffn_down.weight", (28672, 8192)) for layer in layers]
+    tensors += [("token_embd.weight", (8192, 32000)), ("output.weight", (8192, 32000))] if ends else []
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(numbers) + 1)
     head += text("general.architecture") + struct.pack("<I", 8) + text("llama")
     for name, number in numbers.items():
@@ -268,12 +268,44 @@ def header_of_large_model() -> bytes:
     return head
 
 
+def parts_of_large_model() -> dict[str, bytes]:
+    """The same in three files, of which the first has only two layers."""
+    parts = (range(2), range(2, 40), range(40, 80))
+    return {
+        f"F16/large-F16-0000{number}-of-00003.gguf": header_of_large_model(layers, ends=number == 1) + bytes(1 << 20)
+        for number, layers in enumerate(parts, 1)
+    }
+
+
+def test_fit_of_a_model_in_parts_adds_them_up(hub: HubServer, tmp_path: Path) -> None:
+    """The size of a model that is split over several files is that of all of them, on the hub and on the disk."""
+    parts = parts_of_large_model()
+    hub.add("org/whole-GGUF", {"large-F16.gguf": header_of_large_model() + bytes(1 << 20)})
+    hub.add("org/parts-GGUF", parts)
+    for name, data in parts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    folder = tmp_path / "F16"
+    asked = ("org/whole-GGUF:F16", "org/parts-GGUF:F16", str(folder), str(folder / next(iter(parts)).partition("/")[2]))
+    answers = [json.loads(run(name, "--board", "agx-thor", "--json")[1]) for name in asked]
+    (weights,) = {answer["weights_bytes"] for answer in answers}
+    assert weights > 120 * 2**30
+
+
+def test_fit_of_a_model_in_parts_names_what_is_missing(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model of which a part was not uploaded is refused, by `chat` too."""
+    hub.add("org/parts-GGUF", dict(list(parts_of_large_model().items())[:2]))
+    for words in (("fit",), ("chat", "--prompt", "hi", "--dry-run")):
+        assert main.main(["llm", *words, "org/parts-GGUF:F16", "--board", "agx-thor", "--target", "r38.2.0"]) == 2
+        assert "one of 3 files, of which 2 are here" in "".join(capsys.readouterr())
+
+
 @pytest.mark.parametrize("command", [("llm", "fit"), ("llm", "chat", "--prompt", "hi"), ("llm", "serve")])
 def test_fit_chat_and_serve_refuse_a_gguf_file_of_the_hub_before_they_fetch_it(
     hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
     """The header is enough to see that a file is too large: exit 2, and nothing of it is kept."""
-    hub.add("org/large-GGUF", {"large-F16.gguf": header_of_large_model() + bytes(1 << 20)})
+    hub.add("org/large-GGUF", parts_of_large_model())
     argv = [*command, "org/large-GGUF:F16", "--board", "orin-nx-16gb", "--target", "r36.4.3", "--runtime", "llama_cpp"]
     assert main.main(argv) == 2
     assert "more memory" in "".join(capsys.readouterr())
@@ -290,6 +322,21 @@ def test_fit_and_chat_take_a_file_by_what_its_name_says(
     argv = [*command, f"org/tiny-GGUF:{asked}", "--board", "orin-nx-16gb", "--target", "r36.4.3", "--json"]
     assert main.main(argv) == 0, capsys.readouterr()
     assert asked in json.dumps(json.loads(capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("runtime", ["vllm", "transformers", "llama_cpp", "mlc", "gguf"])
+def test_chat_fetches_weights_that_are_not_here(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], runtime: str
+) -> None:
+    """The first step brings the weights, whether they are converted or loaded as they are."""
+    small = {**dict(LLAMA), "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128}
+    hub.add("org/plain", {"config.json": json.dumps(small).encode(), "model.safetensors": b"1" * 5000})
+    hub.add("org/tiny-GGUF", {"tiny-Q8_0.gguf": GGUF.read_bytes() + bytes(3 << 20)})
+    name = "org/tiny-GGUF" if runtime == "gguf" else "org/plain"
+    argv = ["llm", "chat", name, "--prompt", "hi", "--dry-run", "--json", "--target", "r36.4.3", "--anyway"]
+    assert main.main([*argv, *([] if runtime == "gguf" else ["--runtime", runtime])]) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert (steps[0]["name"], steps[0]["state"]) == ("download", "run")
 
 
 @pytest.mark.parametrize("header", [b"GGUF", b"PK" + bytes(5000), GGUF.read_bytes()[:300]])

@@ -212,6 +212,20 @@ def test_pipeline_uses_an_artifact_where_its_source_never_was(recorder: Recorder
     assert asked == ["download"]
 
 
+@pytest.mark.parametrize(("made_from_it", "served"), [(False, False), (True, True)])
+def test_pipeline_download_that_is_served_is_fetched(recorder: Recorder, made_from_it: bool, served: bool) -> None:
+    """Weights that nothing is made from, or that are loaded beside what is made from them, are fetched."""
+    source = "/data/models/checkpoint"
+    compiled = replace(CONVERT, argv=("compile", source, "{output}"), inputs=(source,), intermediate=False)
+    download = DownloadStep(
+        argv=("download", "org/model"), output=source, is_done=lambda: False, fetch=lambda: None, served=served
+    )
+    steps = (download, compiled) if made_from_it else (download,)
+    made = pipeline(recorder, origin=Origin(path=source, identity="hub:org/model"))
+    made.run(steps[1:])  # what is compiled is there already
+    assert made.run(steps)[0].state == "done"
+
+
 def test_pipeline_force_repeats_the_step_and_what_is_made_from_it(recorder: Recorder) -> None:
     """--force repeats the step and what is made from it."""
     run(recorder)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import jetson_containers
+from jetson_containers.recipes import isolation
 from jetson_containers.recipes.catalog import Catalog, load
 from jetson_containers.recipes.upstream import config_py
 from tests.unit.treemaker import ORIN, PC_CPU, THOR, write
@@ -313,8 +314,12 @@ def test_target_variables_say_what_was_chosen(
          "  str(__import__('glob').glob('{root}/elsewhere/*')))"), "elsewhere/none"),
     ],
 )  # fmt: skip
-def test_warm_start_sees_a_change_of_what_was_read(tmp_path: Path, code: str, change: str) -> None:
-    """A change of what was read is seen by a warm start."""
+def test_warm_start_sees_a_change_of_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, change: str
+) -> None:
+    """A change of what was read is seen by a warm start; files elsewhere are read without a sandbox only."""
+    if change.startswith("elsewhere"):
+        monkeypatch.setenv(isolation.OFF, "1")
     files = {
         "tree/g/foo/config.py": f"package['docs'] = {code}".replace("{root}", str(tmp_path)),
         "tree/g/foo/data.txt": "1", "tree/g/lib/values.py": "V = '1'", "elsewhere/data.txt": "1",
