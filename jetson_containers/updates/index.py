@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.registry.http import Response, Transport
 
-PYPI = "https://pypi.org/simple"
+DEFAULT_INDEX = "https://pypi.org/simple"
 SIMPLE = "application/vnd.pypi.simple.v1+json"
 GIVEN_UP_AFTER = 3  # questions without an answer; the others would not get one either
 

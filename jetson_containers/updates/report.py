@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.versions import pep440
 from jetson_containers.updates import tags
-from jetson_containers.updates.index import PYPI as PYPI_ADDRESS
-from jetson_containers.updates.index import PackageIndex, UnknownError
+from jetson_containers.updates.index import DEFAULT_INDEX, PackageIndex, UnknownError
 from jetson_containers.updates.pins import PYPI
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class Upstream:
         from jetson_containers.registry.http import Transport
 
         found = settings["mirrors"]
-        address = settings["index_url"] or found.get("python") or PYPI_ADDRESS
+        address = settings["index_url"] or found.get("python") or DEFAULT_INDEX
         index = PackageIndex(Transport.of(settings, "package index"), address)
         timeout = float(settings["stop_timeout"])
         return cls(index, time.monotonic() + seconds, timeout=timeout, prefixes=found.get("git", {}))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def test_of_image_lists_the_python_packages() -> None:
+def test_pins_of_an_image_are_the_python_packages() -> None:
     """Python packages count, by their canonical names; those of the distribution do not."""
     packages = (
         Installed(kind="deb", name="bash", version="5.2"),
@@ -25,7 +25,7 @@ def test_of_image_lists_the_python_packages() -> None:
     assert found == {UpstreamPin(kind="pypi", name="ruamel-yaml", version="0.18"): ["img:1"]}
 
 
-def test_of_recipes_reads_sources_and_locks(tmp_path: Path) -> None:
+def test_pins_of_recipes_come_from_sources_and_locks(tmp_path: Path) -> None:
     """The version of the source, the pins of locks and the tag of the repository are pins, with who holds each."""
     for name, source in (
         ("one", '{python: "thing[extra]==1.5", lock: a.lock}'),
