@@ -1,10 +1,11 @@
 """A source build from a filled mirror while the origins cannot be reached: XGrammar, compiled for the CPU.
 
-    .venv/bin/python benchmarks/mirror/run.py [xgrammar | cpu_features] [--snapshots DIR] [--base IMAGE] [--engine ENGINE]
+    .venv/bin/python benchmarks/mirror/run.py [xgrammar | cpu_features] [--snapshots DIR] [--base IMAGE]
 
 `cpu_features` is small: a minute where XGrammar takes some. `mirror fill` fetches what the recipe in `tree/` pins: the
-repository with its submodules, and the build tools. Then the hosts of the origins get addresses where nobody answers, and the recipe is built twice: without the mirror, which has to
-fail, and from the folder alone. Debian's packages come from Debian: they are not in a mirror.
+repository with its submodules, and the build tools. Then the hosts of the origins get addresses where nobody answers,
+and the recipe is built twice: without the mirror, which has to fail, and from the folder alone. Debian's packages come
+from Debian: they are not in a mirror.
 
 `--snapshots` is a folder of `OWNER+NAME/repo` (bare repositories), for a machine that GitHub does not answer: it is
 served in GitHub's place while the mirror is filled, and stopped before the builds. The image is removed at the end. It
