@@ -359,3 +359,13 @@ class TestMirrors:
         """What the script would set at the end of a command gives way to the command's own."""
         made = inject.with_mirrors("FROM a\nRUN trap 'rm x' EXIT; make\n")
         assert f"jetson_own_trap=1; . {inject.MIRRORS_TARGET}; trap 'rm x' EXIT; make" in made
+
+
+def test_as_written_shows_the_instruction_of_the_recipe() -> None:
+    """Every mount that is added is left out of what is shown, and the recipe's own stays."""
+    text = "FROM x\nRUN --mount=type=cache,target=/root/.cache make all\n"
+    shown = inject.prepare(text, ca_bundle=True, wheelhouse=True, mounts=True)
+    (added,) = [line for line in shown.splitlines() if "make all" in line]
+    assert added.count("--mount=") > 1
+    assert inject.as_written(f"#5 [2/2] {added}").startswith("#5 [2/2] RUN --mount=type=cache,target=/root/.cache")
+    assert inject.as_written(added).count("--mount=") == 1
