@@ -114,7 +114,6 @@ run_tests() { # pytest's arguments; a part in which the user's selection finds n
   return "$code"
 }
 
-run_tests tests/lint -n auto --dist worksteal # ruff, mypy, shellcheck, codespell
-run_tests tests/unit -n auto --dist worksteal # pure
+run_tests tests/lint tests/unit -n auto --dist worksteal # the linters, and what is pure
 if [ "$NO_ENGINE" = 1 ]; then exit 0; fi
 run_tests tests/real # a real engine, registry and model

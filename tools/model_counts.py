@@ -134,7 +134,8 @@ def weigh(row: Row) -> Weighed:
     exact = next(((name, known.config(name)) for name in known.configs() if name == row.name), None)
     if row.lacking() and exact is None:
         return Weighed(row=row, kind="lacks", why=", ".join(row.lacking()))
-    found = [_nearest(row, config, like) for like, config in _configs(row)]
+    configs = list(_configs(row))
+    found = [_nearest(row, config, like) for like, config in configs]
     if exact is not None and exact[1] is not None:
         found.insert(0, _nearest(row, exact[1], row.name))
     if not found:
@@ -142,7 +143,7 @@ def weigh(row: Row) -> Weighed:
     met = next((each for each in found if each.kind == "within"), None)
     if met is not None:
         return met
-    if wrong := _wrong(row, [config for _, config in _configs(row)]):
+    if wrong := _wrong(row, [config for _, config in configs]):
         return Weighed(row=row, kind="wrong", why=wrong)
     best = min(found, key=lambda each: abs(each.error))
     beyond = _beyond(row)

@@ -63,6 +63,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "root": ("checkout:root", "Print the directory of this checkout."),
     "run": ("run:run", "Run a container with the board's GPU and devices."),
     "sbom": ("sbom:sbom", "Write what is installed in an image: CycloneDX."),
+    "schema": ("schema:schema", "Print the JSON Schema of what a command prints with --json."),
     "search": ("catalog:search", "Search names, groups and docs of the packages."),
     "setup": ("setup:setup", "Prepare this machine: runtime, swap, disks, power; can be undone."),
     "show": ("catalog:show", "Show one package."),

@@ -45,12 +45,13 @@ def render(recipe: Recipe, platform: Platform) -> tuple[Package, ...]:
     return tuple(packages)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Work:
     """What one recipe has asked for: versions times variants times arguments can be more than there is memory."""
 
     packages: int = 0
     texts: int = 0
+    tests: set[str] = field(default_factory=set)  # those whose file was looked at
 
     def count(self, recipe: Recipe, *, packages: int = 0, texts: int = 0) -> None:
         """Count some more. Raises RecipeError when it is too much for a recipe."""
@@ -137,8 +138,9 @@ class _Fields:
 
     def source(self) -> dict[str, Any]:
         """The source, rendered; its templates also see the build arguments, as `args`."""
-        with_args = replace(self, variables={**self.variables, "args": self.args()})
-        source: dict[str, Any] = with_args.mapping(self.values.get("source") or {}, "source")
+        written = self.values.get("source") or {}
+        with_args = replace(self, variables={**self.variables, "args": self.args()}) if written else self
+        source: dict[str, Any] = with_args.mapping(written, "source")
         return source
 
     def depends(self, key: str, items: tuple[str, ...]) -> tuple[Dependency, ...]:
@@ -369,7 +371,9 @@ def _tests(fields: _Fields) -> tuple[str, ...]:
     """The tests, of which the first word is a file of the recipe."""
     tests = fields.texts("test") if "test" in fields.values else fields.recipe.tests
     for test in tests:
-        fields.recipe.check_path(fields.where.get("test", ""), files.program(test))
+        if test not in fields.work.tests:  # most are those of every version
+            fields.recipe.check_path(fields.where.get("test", ""), files.program(test))
+            fields.work.tests.add(test)
     return tests
 
 

@@ -74,6 +74,7 @@ class Demands:
         self.skip = tuple(skip)
         self._meant = {pattern: {package.name for package in catalog.series(pattern)} for pattern in self.skip}
         self.skipped: set[str] = set()  # the patterns that left something out
+        self._made: dict[tuple[Dependency, str], Demand] = {}  # walks ask for the same again and again
         self.unfit: set[str] = set()  # packages that nothing but a demand for exactly them may bring in
 
     def requested(self, requests: Iterable[str]) -> list[Demand]:
@@ -110,6 +111,11 @@ class Demands:
         return names
 
     def _demand(self, dependency: Dependency, by: str) -> Demand:
+        if (dependency, by) not in self._made:
+            self._made[dependency, by] = self._new_demand(dependency, by)
+        return self._made[dependency, by]
+
+    def _new_demand(self, dependency: Dependency, by: str) -> Demand:
         spelled = str(dependency)
         try:
             family, exact = self._target(dependency, by)

@@ -5,12 +5,15 @@
     ms://ORGANIZATION/NAME[@REVISION][/FILE]  a repository of ModelScope; also the address of its page
     https://HOST/PATH.gguf[#sha256=HEX]       one file of any server, and the checksum that it has to have
 
+The pages of these sources and names that begin with the host of a registry are read as such names, too.
+
 Sources of the forms: Ollama's types/model/name.go, the OCI distribution specification, ModelScope's pages. Every part
 becomes part of an address and of a path, so nothing goes further that is not exactly of its form.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -56,7 +59,19 @@ _HUB = re.compile(r"(?:ollama://)?(?:https?://)?(?:www\.)?(?P<host>hf\.co|huggin
 _FILE = re.compile(r"file:(?://(?:localhost)?(?=/))?(?P<path>.+)", re.IGNORECASE)
 # The address of a file, but for those of a hub or its mirror: /ORG/NAME/resolve/REVISION/FILE.
 _ADDRESS = re.compile(
-    r"https?://[^/]+/(?![^/]+/[^/]+/(?:resolve|blob|raw)/)(?:[^?#]*/)?(?P<file>[^/?#]+\.gguf)(?:[?#].*)?", re.IGNORECASE
+    r"https?://[^/]+/(?![^/]+/[^/]+/resolve/)(?:[^?#]*/)?(?P<file>[^/?#]+\.gguf)(?:[?#].*)?", re.IGNORECASE
+)
+_WEB = re.compile(r"https?://(?P<host>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
+_HUBS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com"})
+# How names of other sources are copied from a browser or from another program's command line.
+_COPIED = (
+    (
+        re.compile(r"(?:https?://)?(?:www\.)?ollama\.com/(?:library/)?([^?#]+?)(?:/tags)?/?(?:[?#].*)?", re.IGNORECASE),
+        "ollama://",
+    ),
+    (re.compile(r"(?:https?://)?registry\.ollama\.ai/(?:library/)?([^?#/]+(?:/[^?#/]+)?)", re.IGNORECASE), "ollama://"),
+    (re.compile(r"(?:https?://)?hub\.docker\.com/r/([^?#/]+/[^?#/]+)(?:[/?#].*)?", re.IGNORECASE), "oci://docker.io/"),
+    (re.compile(r"((?:docker\.io|ghcr\.io|quay\.io)/[^?#]+)", re.IGNORECASE), "oci://"),
 )
 _STEP = r"(?!\.{1,2}/)[A-Za-z0-9._~%-]{1,128}"
 _PLAIN_FILE = re.compile(
@@ -108,17 +123,18 @@ def parse(text: str) -> SourceReference | None:
     >>> parse("ollama://llama3.2:1b").path
     'library/llama3.2'
     """
-    if len(text) <= LONGEST and (address := _ADDRESS.fullmatch(text.strip())) and not _PAGE.match(text.strip()):
-        if found := _direct(text.strip()):
+    given = _as_named(text.strip())
+    if len(given) <= LONGEST and not _at_hub(given) and (address := _ADDRESS.fullmatch(given)):
+        if found := _direct(given):
             return found
         raise UsageError(
-            f"`{shown(text.strip())}` cannot be fetched like this: an address is https://HOST/PATH.gguf, and "
+            f"`{shown(given)}` cannot be fetched like this: an address is https://HOST/PATH.gguf, and "
             "#sha256=HEX behind it where its checksum is known",
             hint="to fetch it another way: "
-            + command("curl", "-L", "-C", "-", "-o", f"data/models/{address['file']}", text.strip().partition("#")[0])
+            + command("curl", "-L", "-C", "-", "-o", f"data/models/{address['file']}", given.partition("#")[0])
             + f", then specify data/models/{address['file']}",
         )
-    given = _PAGE.sub("ms://", text.strip(), count=1) if _PAGE.match(text.strip()) else text.strip()
+    _refuse_unknown_host(given)
     match = _SCHEME.match(given)
     scheme = match["scheme"].lower() if match else ""
     if match is None or scheme not in _FORMS or _HUB.match(given):
@@ -129,6 +145,37 @@ def parse(text: str) -> SourceReference | None:
     if found is None:
         raise UsageError(f"invalid model name `{shown(given)}`", hint=f"write {_FORMS[scheme]}")
     return found
+
+
+def _as_named(text: str) -> str:
+    """A page's address, or a name with a registry's host, as the name with its scheme."""
+    if len(text) > LONGEST:
+        return text
+    if _PAGE.match(text):
+        return _PAGE.sub("ms://", text, count=1)
+    for pattern, scheme in _COPIED:
+        if match := pattern.fullmatch(text):
+            return scheme + match[1]
+    return text
+
+
+def _at_hub(text: str) -> bool:
+    """Whether an address is one of the Hugging Face hub, or of the mirror that HF_ENDPOINT names."""
+    web, mirror = _WEB.match(text), _WEB.match(os.environ.get("HF_ENDPOINT", ""))
+    return web is not None and web["host"].lower() in {*_HUBS, *([mirror["host"].lower()] if mirror else [])}
+
+
+def _refuse_unknown_host(text: str) -> None:
+    """The hub would be asked for what another host calls so, and might have something else under that name."""
+    web = _WEB.match(text)
+    if web is None or _at_hub(text) or "/resolve/" in web["path"]:
+        return
+    host = shown(web["host"])
+    raise UsageError(
+        f"`{host}` is not known as a hub of models",
+        hint=f"if it is a mirror of the Hugging Face hub: HF_ENDPOINT=https://{host}; the address of a model file ends "
+        "in .gguf",
+    )
 
 
 def of_hub(text: str) -> str:

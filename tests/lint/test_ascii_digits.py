@@ -29,7 +29,8 @@ def _strings(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_patterns_and_checks_take_ascii_digits_only(path: Path) -> None:
     """No pattern has `\\d`, and `isdigit` and its kind are asked only where the text was found to be ASCII."""
-    assert not [text for text in _strings(path) if re.search(r"(?<!\\)(?:\\\\)*\\d", text)]
+    if "\\d" in path.read_text(encoding="utf-8"):  # else no string has it, and none has to be looked for
+        assert not [text for text in _strings(path) if re.search(r"(?<!\\)(?:\\\\)*\\d", text)]
     asked = re.findall(r".*\.is(?:digit|decimal|numeric)\(\).*", path.read_text(encoding="utf-8"))
     judges = path.relative_to(ROOT).as_posix() in JUDGES
     assert all(judges and ".isascii()" in line for line in asked)

@@ -32,4 +32,9 @@ def full_name(name: str) -> str:
 def config(name: str) -> ModelConfig | None:
     """The shape of a model by its hub name or the last part of it; None for an unknown one."""
     known = full_name(name)
-    return from_hf(configs()[known], f"facts/models.yaml: {known}") if known else None
+    return _read(known) if known else None
+
+
+@functools.cache
+def _read(known: str) -> ModelConfig:
+    return from_hf(configs()[known], f"facts/models.yaml: {known}")

@@ -73,6 +73,7 @@ class Keys:
     values: Mapping[str, Any]
     assumed: Mapping[str, Any] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
+    experts: int | None = None  # how many a layer has, once somebody asked
 
     def get(self, key: str) -> Any:
         """The value as it is."""
@@ -86,12 +87,15 @@ class Keys:
     def at(self, layer: int, layers: int, *keys: str) -> int:
         """As `number`, or the layer's own number where the value is a list of one per layer."""
         self.seen.update(keys)
-        stated = [self.values[key] for key in keys if key in self.values]
-        for value in stated or [self.assumed.get(key) for key in keys]:
-            several = isinstance(value, (list, tuple)) and layers and len(value) == layers
-            if found := whole(value[layer] if several else value):
-                return found
-        return 0
+        stated = False
+        for key in keys:
+            if key in self.values:
+                stated = True
+                if found := _of_one(self.values[key], layer, layers):
+                    return found
+        if stated or not self.assumed:
+            return 0
+        return next(filter(None, (_of_one(self.assumed.get(key), layer, layers) for key in keys)), 0)
 
     def numbers(self, *keys: str) -> tuple[int, ...] | None:
         """The first of the keys that is a list of whole numbers."""
@@ -113,6 +117,13 @@ class Keys:
         """An object below; an empty one where there is none."""
         value = self.get(key)
         return Keys(values=value if isinstance(value, dict) else {})
+
+
+def _of_one(value: object, layer: int, layers: int) -> int:
+    """The number of one layer, where the value is a list of one per layer or holds for all."""
+    if layers and isinstance(value, (list, tuple)) and len(value) == layers:
+        return whole(value[layer])
+    return whole(value)
 
 
 def whole(value: object) -> int:
@@ -506,6 +517,12 @@ _WIDTHS = (
 
 def experts(keys: Keys) -> int:
     """How many experts a layer that has them has; 0 without."""
+    if keys.experts is None:  # asked for each layer anew
+        keys.experts = _experts_stated(keys)
+    return keys.experts
+
+
+def _experts_stated(keys: Keys) -> int:
     groups = keys.numbers(*COUNTS)
     count = sum(groups) if groups else keys.number(*COUNTS) or keys.inner("ffn_config").number("moe_num_experts")
     return count if count > 1 else 0

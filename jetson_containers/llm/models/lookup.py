@@ -59,7 +59,8 @@ _TINY_CONFIG = {
 }  # fmt: skip
 LONGEST_NAME = 1024  # characters; the hub's are shorter, and the pattern takes quadratic time
 _QUANTIZED = re.compile(
-    r"(?P<model>[^:]*(?:://[^:]*)?/[^:]*):(?P<quantization>(?:UD-)?I?Q[0-9]\w*|B?F16|F32|MXFP4\w*)", re.IGNORECASE
+    r"(?P<model>[^:]*(?:://[^:]*)?/[^:]*):(?P<quantization>(?:UD-)?I?Q[0-9]\w*|B?F16|F32|MXFP4\w*)",
+    re.IGNORECASE,
 )
 _MLC_CONFIG = "mlc-chat-config.json"
 
@@ -183,6 +184,8 @@ def split_quantization(model: str, quantization: str = "") -> tuple[str, str]:
     Raises UsageError where another one is asked for besides.
     """
     model = names.of_hub(model)
+    if model.startswith(("hf.co/", "huggingface.co/")):
+        model = model.removesuffix(f":{names.LATEST}")  # Ollama's word for the usual one
     match = _QUANTIZED.fullmatch(model) if len(model) <= LONGEST_NAME and not names.has_tags(model) else None
     if match is None:
         return model, quantization

@@ -180,9 +180,48 @@ def test_names_of_files_on_any_server_say_how_to_fetch_them(text: str) -> None:
         "https://mirror.example/org/x/raw/v1/a.gguf", "https://mirror.example/org/x",
     ],
 )  # fmt: skip
-def test_names_of_pages_of_a_hub_or_its_mirror_are_left_to_it(text: str) -> None:
+def test_names_of_pages_of_a_hub_or_its_mirror_are_left_to_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The address of a file at a hub is a name of the hub."""
+    monkeypatch.setenv("HF_ENDPOINT", "https://Mirror.example/")
     assert names.parse(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("https://ollama.com/library/llama3.2", "ollama://llama3.2"),
+        ("https://www.ollama.com/library/llama3.2:1b?x=1", "ollama://llama3.2:1b"),
+        ("ollama.com/library/qwen3/tags", "ollama://qwen3"),
+        ("https://ollama.com/someone/model:q4", "ollama://someone/model:q4"),
+        ("registry.ollama.ai/library/llama3.2:1b", "ollama://llama3.2:1b"),
+        ("docker.io/ai/smollm2", "oci://docker.io/ai/smollm2"),
+        ("https://hub.docker.com/r/ai/smollm2/tags", "oci://docker.io/ai/smollm2"),
+        ("ghcr.io/org/models/tiny:v1", "oci://ghcr.io/org/models/tiny:v1"),
+    ],
+)
+def test_names_are_read_as_they_are_copied(text: str, meant: str) -> None:
+    """The address of a page, and a name with its registry's host, are names of that source."""
+    found = names.parse(text)
+    assert found is not None
+    assert found == names.parse(meant)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://code.example/org/repo", "https://code.example/org/repo/tree/main", "http://code.example:80/org/repo?x=1"],
+)
+def test_names_of_an_unknown_host_are_refused(text: str) -> None:
+    """What another host calls so is not asked for at the hub, which may have something else under that name."""
+    with pytest.raises(UsageError, match="is not known as a hub") as error:
+        names.parse(text)
+    assert "HF_ENDPOINT=https://code.example" in (error.value.hint or "")
+
+
+def test_names_of_a_file_in_a_page_of_an_unknown_host_are_addresses() -> None:
+    """`blob` and `raw` are in addresses of other hosts, too; only the hub's pages mean the hub."""
+    found = names.parse("https://code.example/org/repo/raw/main/x.gguf")
+    assert found is not None
+    assert found.host == "code.example"
 
 
 @given(strategies.text(max_size=30))

@@ -340,6 +340,7 @@ def test_lookup_without_the_hub_leaves_the_download_to_the_hub(data: Path, hub: 
         ("someone/Llama-1B-GGUF:UD-Q4_K_XL", ("someone/Llama-1B-GGUF", "UD-Q4_K_XL")),
         ("hf://someone/Llama-1B-GGUF", ("hf://someone/Llama-1B-GGUF", "")),
         ("llama3.2:1b", ("llama3.2:1b", "")),
+        ("hf.co/someone/model:latest", ("hf.co/someone/model", "")),
         ("someone/model:latest", ("someone/model:latest", "")),
         ("someone/Llama-1B", ("someone/Llama-1B", "")),
     ],
