@@ -361,7 +361,7 @@ class TestMirrors:
         assert f"jetson_own_trap=1; . {inject.MIRRORS_TARGET}; trap 'rm x' EXIT; make" in made
 
 
-def test_as_written_shows_the_instruction_of_the_recipe() -> None:
+def test_inject_as_written_shows_the_instruction_of_the_recipe() -> None:
     """Every mount that is added is left out of what is shown, and the recipe's own stays."""
     text = "FROM x\nRUN --mount=type=cache,target=/root/.cache make all\n"
     shown = inject.prepare(text, ca_bundle=True, wheelhouse=True, mounts=True)
