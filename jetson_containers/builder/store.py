@@ -21,17 +21,23 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.absent: frozenset[str] = frozenset()  # keys of which a look at the whole store found no image
+        self._free: set[str] = set()  # names that no image had when `find` last looked, and nothing was named since
 
     def find(self, node: Node) -> LocalImage | None:
         """Find a stage's image: under its own name if it has it, else a final whose stages were pruned."""
-        return self.find_all([node]).get(node.stage.key)
+        named = self.engine.images_named([node.stage.image])
+        if image_named(node.stage.image, named) is None:
+            self._free.add(node.stage.image)
+        return self._among(named, [node]).get(node.stage.key)
 
     def find_all(self, nodes: Sequence[Node]) -> dict[str, LocalImage]:
         """Find the images of stages by key. All names are asked for at once; a search goes through the whole store.
 
         What was absent can only be there under its own name by now: somebody else has built it.
         """
-        named = self.engine.images_named([node.stage.image for node in nodes])
+        return self._among(self.engine.images_named([node.stage.image for node in nodes]), nodes)
+
+    def _among(self, named: Sequence[LocalImage], nodes: Sequence[Node]) -> dict[str, LocalImage]:
         found = {}
         for node in nodes:
             image = image_of_stage(node, named)
@@ -55,8 +61,12 @@ class Store:
 
     @contextlib.contextmanager
     def replacing(self, reference: str) -> Iterator[None]:
-        """While the name moves to a new image, keep the old one named; then remove it instead of leaving `<none>`."""
-        before = self.engine.image(reference)
+        """While the name moves to a new image, keep the old one named; then remove it instead of leaving `<none>`.
+
+        A name that `find` has just seen free is not asked for again.
+        """
+        before = None if reference in self._free else self.engine.image(reference)
+        self._free.discard(reference)
         aside = f"{reference}.old"
         if before is not None:
             self.engine.tag(reference, aside)

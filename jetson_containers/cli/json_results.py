@@ -103,6 +103,9 @@ RESULTS: dict[str, Any] = {
     "llm show": FieldsOf("llm.models.details:ModelDetails"),
     "llm stop": [str],
     "llm suggest": [With(_MODEL_FIT, {"score?": float})],
+    "llm upload": {
+        "repository": str, "files": [{"name": str, "bytes": int}], "commit": Maybe(str),
+    },
     "login": _LOGIN,
     "logout": _LOGIN,
     "man": {"directory": str, "pages": [str]},

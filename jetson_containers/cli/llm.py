@@ -14,6 +14,7 @@ from jetson_containers.cli.llm_context import context_of
 from jetson_containers.cli.llm_fit import fit, measured, suggest
 from jetson_containers.cli.llm_servers import logs, metrics, ps, stop
 from jetson_containers.cli.llm_show import show
+from jetson_containers.cli.llm_upload import upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -365,7 +366,24 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
     return 0
 
 
-for each in (fit, measured, suggest, show, quantize, compile_, chat, serve, bench, ps, stop, logs, metrics, list_, rm):
+for each in (
+    fit,
+    measured,
+    suggest,
+    show,
+    quantize,
+    compile_,
+    chat,
+    serve,
+    bench,
+    ps,
+    stop,
+    logs,
+    metrics,
+    list_,
+    upload,
+    rm,
+):
     llm.add_command(each)
 
 

@@ -78,6 +78,8 @@ JOBS_TARGET = "/dev/jetson/jobs"
 MIRRORS_SECRET_ID = "jetson_mirrors"  # noqa: S105 - the id of a secret, not a secret
 MIRRORS_TARGET = "/dev/jetson/mirrors.sh"
 _OWN_MOUNT = re.compile(r" --mount=\S*\btarget=/dev/jetson/\S*")
+_READ_SCRIPT = f". {MIRRORS_TARGET}; "
+_OWN_TRAP = "jetson_own_trap=1; "
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 _ONLY_HEREDOC = re.compile(r"""<<-?["']?[^\s"'<]+["']?""")
 
@@ -231,8 +233,9 @@ def prepare(
 ) -> str:
     """Add what the engine can do to a plain Dockerfile; without a feature the text comes back unchanged.
 
-    With `mounts` each RUN (but none of ONBUILD) gets a secret mount for the CA bundle, which takes no part in
-    BuildKit's cache key and leaves nothing behind, and a bind mount for the wheels.
+    With `mounts` each RUN (but none of ONBUILD) gets a secret mount for the CA bundle, which leaves nothing behind,
+    and a bind mount for the wheels. A stage whose every RUN reads the script of `with_mirrors` finds the CA bundle
+    there, so that its text and its cache key are the same without one.
 
     Without `mounts` the bundle is copied in after each FROM of a stage that runs something and removed by the
     stage's last instruction, as root; wheels come from a URL (`build_args_for`). `base_user` is the user of the base
@@ -251,16 +254,22 @@ def prepare(
         if not stage.runs:
             continue
         copies = ca_bundle and not mounts
-        args = _arg_lines(mounts=mounts, ca_bundle=ca_bundle, wheelhouse=wheelhouse, index_url=index_url)
+        alone = [step for step in stage.body if step.keyword == "RUN" and not _reads_script(step)]
+        bundle = ca_bundle and bool(alone)
+        args = _arg_lines(mounts=mounts, ca_bundle=bundle, wheelhouse=wheelhouse, index_url=index_url)
         args += [f"ARG {name}={quoted(value)}" for name, value in sorted((variables or {}).items())]
         after[stage.start.end] = [_ca_copy()] * copies + args
         if copies:
             after.setdefault(stage.body[-1].end, []).extend(_removal(users[-1]))
-        flags = _mount_flags(ca_bundle=ca_bundle, wheelhouse=wheelhouse) if mounts else []
+        flags = _mount_flags(ca_bundle=bundle, wheelhouse=wheelhouse) if mounts else []
         for step in stage.body:
             if step.keyword == "RUN":
                 lines[step.line - 1] = _with_flags(lines[step.line - 1], step, flags)
     return "\n".join(_woven(lines, after))
+
+
+def _reads_script(step: Instruction) -> bool:
+    return any(f"id={MIRRORS_SECRET_ID}," in flag for flag in step.flags)
 
 
 def takes_jobs(text: str, path: Path = DEFAULT_PATH) -> bool:
@@ -304,22 +313,51 @@ def with_jobs(text: str, path: Path = DEFAULT_PATH, *, secret: bool = False) -> 
     return "\n".join(lines)
 
 
-def with_mirrors(text: str, path: Path = DEFAULT_PATH) -> str:
-    """Let every RUN read the script of the mirrors first, which is a secret file: the text names no mirror.
+def with_mirrors(text: str, path: Path = DEFAULT_PATH, *, everywhere: bool = True) -> str:
+    """Let every RUN read a script first, a secret file with the mirrors and the CA bundle: the text names neither.
 
-    Lines are changed, none is added or removed. A script in a language of its own is left as it is.
+    The text is the same whatever the script does, so it is given where nothing is set as well: then the script is
+    empty. Lines are changed, none is added or removed. A script in a language of its own is left as it is; unless
+    `everywhere`, so is a RUN in JSON form of a stage that shows no shell.
     """
     lines = split_lines(text)
     for stage in stages(parse(text, path)):
         shell = "sh"
+        wraps = everywhere or _shows_shell(stage)
         for step in stage.body:
             shell = _shell_after(step, shell)
-            if step.keyword == "RUN" and (shell in _SHELLS or _exec_form(step) is not None):
+            if step.keyword == "RUN" and (wraps if _exec_form(step) is not None else shell in _SHELLS):
                 own = "trap" in step.value or any("trap" in doc.body for doc in step.heredocs)
-                script = f"{'jetson_own_trap=1; ' if own else ''}. {MIRRORS_TARGET}; "
+                script = f"{_OWN_TRAP if own else ''}{_READ_SCRIPT}"
                 if _put_before(lines, step, script, replaced=False):
                     _mount_secret(lines, step, MIRRORS_SECRET_ID, MIRRORS_TARGET)
     return "\n".join(lines)
+
+
+def _shows_shell(stage: BuildStage) -> bool:
+    """Whether a command of the stage goes through /bin/sh, which is there then."""
+    runs = [step for step in stage.body if step.keyword in {"RUN", "SHELL"}]
+    return bool(runs) and runs[0].keyword == "RUN" and _exec_form(runs[0]) is None
+
+
+def reads_script(text: str) -> bool:
+    """Whether a RUN of a text that `with_mirrors` made reads the script."""
+    return f"id={MIRRORS_SECRET_ID}," in text
+
+
+def mounts_ca_bundle(text: str) -> bool:
+    """Whether a RUN of a text that `prepare` made mounts the CA bundle itself."""
+    return f"id={CA_SECRET_ID}," in text
+
+
+def without_script(line: str) -> str:
+    """A line of a builder's output as the recipe has it: without what `with_mirrors` put before a command.
+
+    >>> without_script("#5 [2/3] RUN --mount=type=secret,id=jetson_mirrors,target=/dev/jetson/mirrors.sh,mode=0444 . /dev/jetson/mirrors.sh; make")
+    '#5 [2/3] RUN make'
+    """  # noqa: E501 - as BuildKit prints it
+    mount = f"{_secret_mount(MIRRORS_SECRET_ID, MIRRORS_TARGET)} "
+    return line.replace(mount, "").replace(f"{_OWN_TRAP}{_READ_SCRIPT}", "").replace(_READ_SCRIPT, "")
 
 
 def _shell_after(step: Instruction, shell: str) -> str:
@@ -394,8 +432,12 @@ def _put_before(lines: list[str], step: Instruction, script: str, *, replaced: b
     return True
 
 
+def _secret_mount(name: str, target: str) -> str:
+    return f"--mount=type=secret,id={name},target={target},mode=0444"
+
+
 def _mount_secret(lines: list[str], step: Instruction, name: str, target: str) -> None:
-    mount = f"--mount=type=secret,id={name},target={target},mode=0444"
+    mount = _secret_mount(name, target)
     first = step.line - 1
     lines[first] = re.sub(r"^(\s*RUN)", rf"\1 {mount}", lines[first], count=1, flags=re.IGNORECASE)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from jetson_containers.core import mirrors
+from jetson_containers.dockerfile import inject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,18 +85,52 @@ relay() {{
 exec 3>&1
 relay | "/usr/lib/apt/methods/${{0##*/}}" 3>&-
 """
-_CA_FILE = "/dev/jetson/ca.crt"
+CA_PLACE = "/dev/jetson-ca"
+_APT = inject.CA_FILES["APT_CONFIG"][0]
 
 
-def script(found: Mapping[str, Any]) -> str:
-    """What every RUN of a build reads first; `""` where the setting has nothing for the commands of builds."""
-    if not any(found.get(kind) for kind in mirrors.IN_BUILDS):
-        return ""
-    parts = [_export(name, value) for name, value in mirrors.git_variables(found.get("git", {})).items()]
-    parts += [_default(name, value) for name, value in _defaults(found).items()]
-    parts += _programs(found.get("apt", {}), found.get("files", {}))
-    parts += _cargo(found.get("crates", ""))
-    return "\n".join(parts) + "\n"
+def script(found: Mapping[str, Any], ca_bundle: str = "") -> str:
+    """What every RUN of a build reads first; `""` where there is nothing for the commands of builds.
+
+    `ca_bundle` is the text of certificates.
+    """
+    parts = _certificates(ca_bundle) if ca_bundle else []
+    if any(found.get(kind) for kind in mirrors.IN_BUILDS):
+        parts += [_export(name, value) for name, value in mirrors.git_variables(found.get("git", {})).items()]
+        parts += [_default(name, value) for name, value in _defaults(found).items()]
+        parts += _programs(found.get("apt", {}), found.get("files", {}))
+        parts += _cargo(found.get("crates", ""))
+    return "\n".join(parts) + "\n" if parts else ""
+
+
+def _certificates(text: str) -> list[str]:
+    """The bundle as a file of the build container, and the variables and files that lead programs to it.
+
+    Only root can write to /dev itself; /dev/shm is open to all, and no part of the image either.
+    """
+    lines = [line for line in text.splitlines() if line != _END]
+    return [
+        f"jetson_ca={CA_PLACE}",
+        'mkdir -p "$jetson_ca" 2>/dev/null && [ -w "$jetson_ca" ] || jetson_ca=/dev/shm/jetson-ca',
+        "jetson_umask=$(umask)",
+        "umask 022",
+        'mkdir -p "$jetson_ca"',
+        f"cat >\"$jetson_ca/ca.crt\" <<'{_END}'",
+        *lines,
+        _END,
+        *(f'export {name}="$jetson_ca/ca.crt"' for name in inject.CA_VARIABLES),
+        *(
+            line
+            for variable, (name, content) in inject.CA_FILES.items()
+            for line in (
+                f'cat >"$jetson_ca/{name}" <<{_END}',
+                content.format("$jetson_ca/ca.crt").rstrip("\n"),
+                _END,
+                f'export {variable}="$jetson_ca/{name}"',
+            )
+        ),
+        'umask "$jetson_umask"',
+    ]
 
 
 def _defaults(found: Mapping[str, Any]) -> dict[str, str]:
@@ -142,7 +177,7 @@ def _programs(apt: Mapping[str, str], files: Mapping[str, str]) -> list[str]:
             lines += _write(scheme, _METHOD.replace("@TABLE@", _table(apt)))
             settings += [f'Dir::Bin::Methods::{scheme} "{PLACE}/{scheme}";']
     lines += _write("apt.conf", "\n".join(settings))
-    lines += [f"if [ -e {_CA_FILE} ]; then echo 'Acquire::https::CAInfo \"{_CA_FILE}\";' >>{PLACE}/apt.conf; fi"]
+    lines += ['if [ -n "${jetson_ca:-}" ]; then', f'cat "$jetson_ca/{_APT}" >>{PLACE}/apt.conf', "fi"]
     lines += [f"export APT_CONFIG={PLACE}/apt.conf", 'umask "$umask_before"']
     return [*lines, *(_functions(files) if files else []), "fi"]
 

@@ -73,32 +73,39 @@ def prepared(
         text = prepared_text(request, mounts=mounts, base_user=base_user, jobs_secret=bool(target))
         file = work / (f"{target}{DOCKERFILE}" if target else "Dockerfile")
         file.write_text(text, encoding="utf-8")
-        args = inject.build_args_for(
-            mounts=mounts, ca_bundle=bool(request.ca_bundle), wheelhouse=wheels, index_url=request.index_url
-        )
+        bundle = bool(request.ca_bundle) and (not mounts or inject.mounts_ca_bundle(text))
+        args = inject.build_args_for(mounts=mounts, ca_bundle=bundle, wheelhouse=wheels, index_url=request.index_url)
+        if not mounts and not any(_PROXY.match(name) for name in request.build_args):
+            args["no_proxy"] = ""  # with any proxy the legacy builder writes `|0` before each command of its key
         if isinstance(wheels, str):
             args |= _without_proxy({**request.build_args, **args})
         context = _staged(request, work, mounts=mounts) if needs_staging(request, mounts=mounts) else request.context
-        secrets = _secrets(request, work, jobs=bool(target)) if mounts else ()
+        secrets = _secrets(request, text, work, jobs=bool(target)) if mounts else ()
         request = replace(request, secrets=(*request.secrets, *secrets))
         yield Prepared(request=request, dockerfile=file, context=context, build_args=args)
 
 
-def _secrets(request: BuildRequest, work: Path, *, jobs: bool) -> tuple[tuple[str, Path], ...]:
+def _secrets(request: BuildRequest, text: str, work: Path, *, jobs: bool) -> tuple[tuple[str, Path], ...]:
     """What the commands of a build are mounted as files, by the ids of the secrets."""
     texts: dict[str, str] = {}
     found: list[tuple[str, Path]] = []
-    if request.ca_bundle is not None:
+    if request.ca_bundle is not None and inject.mounts_ca_bundle(text):
         found.append((inject.CA_SECRET_ID, request.ca_bundle))
         texts |= {inject.ca_secret_id(name): text for name, text in inject.ca_files(mounts=True).items()}
     if request.jobs and jobs:
         texts[inject.JOBS_SECRET_ID] = inject.jobs_file(request.jobs)
-    if script := mirror_script.script(request.mirrors):
-        texts[inject.MIRRORS_SECRET_ID] = script
-    for name, text in texts.items():
-        (work / name).write_text(text, encoding="utf-8")
+    if inject.reads_script(text):
+        texts[inject.MIRRORS_SECRET_ID] = _script(request) or ":\n"  # BuildKit of engine 20.10 mounts no empty file
+    for name, content in texts.items():
+        (work / name).write_text(content, encoding="utf-8", errors="surrogateescape")
         found.append((name, work / name))
     return tuple(found)
+
+
+def _script(request: BuildRequest) -> str:
+    """What each command reads first."""
+    bundle = request.ca_bundle.read_text(encoding="utf-8", errors="surrogateescape") if request.ca_bundle else ""
+    return mirror_script.script(request.mirrors, bundle)
 
 
 def _for_builder(request: BuildRequest, *, mounts: bool) -> BuildRequest:
@@ -132,7 +139,7 @@ def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "", j
     path = request.context / "Dockerfile"
     text = inject.with_jobs(request.dockerfile, path, secret=jobs_secret) if request.jobs else request.dockerfile
     return inject.prepare(
-        inject.with_mirrors(text, path) if mirror_script.script(request.mirrors) else text,
+        inject.with_mirrors(text, path, everywhere=bool(_script(request))) if mounts else text,
         mounts=mounts,
         ca_bundle=request.ca_bundle is not None,
         wheelhouse=request.wheelhouse is not None,

@@ -120,6 +120,7 @@ class DockerEngine:
         Raises BuildError (OutOfMemoryError, BuildTimeoutError), or a NotReadyError when the engine, not the recipe,
         is at fault. A failed build leaves no name behind.
         """
+        from jetson_containers.dockerfile.inject import without_script
         from jetson_containers.engine.context import prepared
 
         self._check_platform(request)
@@ -136,21 +137,23 @@ class DockerEngine:
             )
             hidden = argv.by_name({**request.build_args, **ready.build_args})
             env = {**argv.builder_env(capabilities.builder), **hidden}
-            ended = self._run(command, on_line, timeout=request.timeout, env=env)
+            ended = self._run(command, lambda line: on_line(without_script(line)), timeout=request.timeout, env=env)
+        output = without_script(ended.output)
         if ended.timed_out:
             raise BuildTimeoutError(
                 f"building `{request.tag}` took longer than {request.timeout:.0f} s and was stopped",
                 hint="give the recipe a longer `timeout:`",
-                details=_last_lines(ended.output),
+                details=_last_lines(output),
             )
         if ended.exit_code != 0:
-            raise translate(ended.output, f"building `{request.tag}`")
+            raise translate(output, f"building `{request.tag}`")
 
     def bake(self, requests: Sequence[BuildRequest], watcher: BakeWatcher, *, wanted: Sequence[str]) -> BakeResult:
         """Build the stages `wanted` by one command, each after those it `needs`; where one fails, all are stopped.
 
         Raises a JetsonError when no single stage is at fault.
         """
+        from jetson_containers.dockerfile.inject import without_script
         from jetson_containers.engine import bake
         from jetson_containers.engine.bake_progress import BakeProgress
 
@@ -159,7 +162,9 @@ class DockerEngine:
         names = bake.target_names(request.tag for request in requests)
         tags = {name: tag for tag, name in names.items()}
         progress = BakeProgress(
-            list(tags), lambda name, line: watcher.line(tags[name], line), lambda name: watcher.built(tags[name])
+            list(tags),
+            lambda name, line: watcher.line(tags[name], without_script(line)),
+            lambda name: watcher.built(tags[name]),
         )
         stopped, thread = threading.Event(), threading.get_ident()
 
@@ -174,7 +179,7 @@ class DockerEngine:
             return BakeResult(failed={}, finished=finished)
         guilty = progress.failed()
         if guilty is not None:
-            error = translate(progress.told(guilty), f"building `{tags[guilty]}`")
+            error = translate(without_script(progress.told(guilty)), f"building `{tags[guilty]}`")
             return BakeResult(failed={tags[guilty]: error}, finished=finished - {tags[guilty]})
         if stopped.is_set():
             return BakeResult(failed={}, finished=finished)

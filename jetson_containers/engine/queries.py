@@ -122,7 +122,9 @@ def _entry(line: str) -> HistoryEntry:
     size = checked.text(row.get("Size"))
     if not is_number(size):
         raise ValueError(f"no size of a layer: {size[:40]}")
-    return HistoryEntry(command=checked.text(row.get("CreatedBy")), size=int(size))
+    from jetson_containers.dockerfile.inject import without_script
+
+    return HistoryEntry(command=without_script(checked.text(row.get("CreatedBy"))), size=int(size))
 
 
 def is_missing(answer: ProbeAnswer) -> bool:

@@ -1,8 +1,8 @@
 """The Hugging Face hub: describe, download, list and remove what is below `data/models/huggingface`.
 
-`describe` says what a repository holds, `downloads` fetches it, `cache` lists and removes. `transfer` does the work,
-here and in the images; the modules beside it are the host's side. huggingface_hub is imported only when the hub is
-asked.
+`describe` says what a repository holds, `downloads` fetches it, `uploads` sends what was made here, `cache` lists and
+removes. `transfer` does the work, here and in the images; the modules beside it are the host's side. huggingface_hub is
+imported only when the hub is asked.
 
-Public modules: `cache`, `describe`, `downloads`, `transfer`.
+Public modules: `cache`, `describe`, `downloads`, `transfer`, `uploads`.
 """

@@ -359,6 +359,32 @@ def test_layer_cache_survives_prune_and_another_number_of_jobs(each_place: Workp
     assert compiled is not None
 
 
+def test_layer_cache_survives_mirrors_certificates_and_proxies(each_place: Workplace, tmp_path: Path) -> None:
+    """What commands fetch through is no content: nothing runs again with it, nor without it after it was there.
+
+    The legacy builder has no way for the first two that its cache does not see.
+    """
+    place = each_place
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("certificate\n")
+    proxies = {"http_proxy": "http://u:geheim@proxy.invalid:9"}
+    settings = {"proxies": proxies}
+    if place.mode != "legacy":
+        mirrors = {"git": {"https://code.invalid/": "https://m.invalid/"}, "python": "https://m.invalid/simple"}
+        settings |= {"ca_bundle": bundle, "mirrors": mirrors}  # type: ignore[dict-item]
+    uuid = "cat /proc/sys/kernel/random/uuid"
+    with_first = place.plan(place.stage("with", f"RUN {uuid} > /x"))
+    a = place.stage("a", f"RUN {uuid} > /a && echo ${{PIP_CERT:-none}}")
+    without_first = place.plan(a, place.stage("b", f"USER 1000:1000\nRUN {uuid} > /dev/shm/b && cat /a", parent=a))
+    for the_plan, orders in ((without_first, ({}, settings)), (with_first, (settings, {}))):
+        place.run(the_plan, **orders[0])
+        before = place.engine.run(the_plan.stages[0].image, ["cat", "/x" if the_plan is with_first else "/a"]).output
+        report, _ = place.run(the_plan, rebuild=True, **orders[1])
+        assert {entry.cause for entry in report.stages} == {"every command came from the engine's layer cache"}
+        after = place.engine.run(the_plan.stages[0].image, ["cat", "/x" if the_plan is with_first else "/a"]).output
+        assert after == before
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -68,6 +68,33 @@ def test_store_believes_no_name_with_another_key(engine: Searched) -> None:
     assert Store(engine).find_all(NODES) == {}
 
 
+class Asked(FakeEngine):
+    """An engine that counts questions for one name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def image(self, reference: str) -> LocalImage | None:
+        self.asked.append(reference)
+        return super().image(reference)
+
+
+def test_store_asks_not_again_for_a_name_that_was_free() -> None:
+    """`replacing` believes `find` once; a name that was taken, or that nobody looked for, is asked for."""
+    asking = Asked()
+    store = Store(asking)
+    assert store.find(NODES[0]) is None
+    asking.asked.clear()
+    with store.replacing(NAME):
+        asking.add_image(NAME, labeled(NAME, KEY))
+    assert asking.asked == []
+    with store.replacing(NAME):
+        assert f"{NAME}.old" in asking.store
+    assert NAME in asking.asked
+    assert f"{NAME}.old" not in asking.store
+
+
 def test_run_of_a_chain_searches_the_store_once(site: Site) -> None:
     """However long a chain is, all images are listed once, and not at all where every stage is under its name."""
     engine = Searched()

@@ -58,6 +58,7 @@ TYPED = {
     "llm serve": ("llm serve tiny --dry-run",),
     "llm show": (f"llm show {GGUF}",),
     "llm suggest": ("llm suggest --board orin-nx-16gb", "llm suggest Llama-2-7b-chat-hf"),
+    "llm upload": (f"llm upload {GGUF} me/model --dry-run",),
     "man": ("man --output {folder}/man",),
     "new": ("new my-thing --kind apt --of jq --directory {folder}",),
     "prune": ("prune --dry-run", "prune --logs --all"),

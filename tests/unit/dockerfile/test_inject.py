@@ -360,6 +360,13 @@ class TestMirrors:
         made = inject.with_mirrors("FROM a\nRUN trap 'rm x' EXIT; make\n")
         assert f"jetson_own_trap=1; . {inject.MIRRORS_TARGET}; trap 'rm x' EXIT; make" in made
 
+    def test_mirrors_script_is_for_commands_in_json_form_where_a_shell_is_seen(self) -> None:
+        """Where nothing is configured, a stage that shows no shell is left as it is; another one reads the script."""
+        text = 'FROM a\nRUN ["/prog"]\nFROM b\nRUN make\nRUN ["/prog"]\nFROM c\nSHELL ["/python"]\nRUN 1\nRUN ["/p"]'
+        lines = inject.with_mirrors(text, everywhere=False).split("\n")
+        changed = [new != old for new, old in zip(lines, text.split("\n"), strict=True)]
+        assert changed == [False, False, False, True, True, False, False, False, False]
+
 
 def test_inject_as_written_shows_the_instruction_of_the_recipe() -> None:
     """Every mount that is added is left out of what is shown, and the recipe's own stays."""

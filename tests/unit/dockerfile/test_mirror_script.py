@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers.dockerfile import mirror_script
+from jetson_containers.dockerfile import inject, mirror_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,9 +32,10 @@ class Shell:
         file.write_text(f"#!/bin/sh\n{text}\n")
         file.chmod(0o755)
 
-    def run(self, found: dict[str, Any], command: str, **env: str) -> str:
+    def run(self, found: dict[str, Any], command: str, ca_bundle: str = "", **env: str) -> str:
         """What a command prints after the script."""
-        text = mirror_script.script(found).replace(mirror_script.PLACE, str(self.place))
+        text = mirror_script.script(found, ca_bundle).replace(mirror_script.PLACE, str(self.place))
+        text = text.replace(mirror_script.CA_PLACE, f"{self.folder}/ca").replace("/dev/shm", f"{self.folder}/shm")
         text = text.replace("/.cargo", f"{self.folder}/root/.cargo").replace("-w / ]", f"-w {self.folder}/root ]")
         text = text.replace("/usr/local/bin /usr/bin /bin;", f"{self.programs};")
         text = text.replace("/usr/lib/apt/methods", f"{self.folder}/methods")
@@ -107,3 +108,46 @@ def test_script_replaces_the_source_of_crates_while_the_command_runs(shell: Shel
 def test_script_of_registries_alone_is_empty() -> None:
     """Where images are pulled from concerns no command of a build."""
     assert mirror_script.script({"registries": {"docker.io": "m.invalid"}}) == ""
+
+
+CERTIFICATES = "# the company's\n-----BEGIN CERTIFICATE-----\n$HOME `id` \\\\\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("lies_elsewhere", [False, True])
+def test_script_certificates_are_a_file_that_programs_are_led_to(shell: Shell, lies_elsewhere: bool) -> None:
+    """Every byte is there, readable by all; wget and apt are given files that name it; for other users too."""
+    place = shell.folder / "ca"
+    if lies_elsewhere:
+        place.write_text("a file, so no folder can be made: as for a user who is not root")
+        place = shell.folder / "shm/jetson-ca"
+    shown = shell.run({}, 'umask; cat "$PIP_CERT"; echo "$SSL_CERT_FILE"; cat "$WGETRC" "$APT_CONFIG"', CERTIFICATES)
+    file = f"{place}/ca.crt"
+    told = f'{file}\nca_certificate = {file}\nAcquire::https::CAInfo "{file}";\n'
+    assert shown.partition("\n")[2] == f"{CERTIFICATES}{told}"
+    assert {path.stat().st_mode & 0o777 for path in place.iterdir()} == {0o644}
+
+
+def test_script_certificates_and_mirrors_of_apt_share_one_configuration(shell: Shell) -> None:
+    """apt reads one file: what redirects it and what it trusts stand in that."""
+    shown = shell.run({"apt": {"http://a.invalid/": "http://m.invalid/"}}, 'cat "$APT_CONFIG"', CERTIFICATES)
+    assert f'Dir::Bin::Methods::https "{shell.place}/https";' in shown
+    assert f'Acquire::https::CAInfo "{shell.folder}/ca/ca.crt";' in shown
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        (
+            (
+                "#5 [2/3] RUN --mount=type=secret,id=jetson_mirrors,target=/dev/jetson/mirrors.sh,mode=0444 "
+                "jetson_own_trap=1; . /dev/jetson/mirrors.sh; trap x EXIT"
+            ),
+            "#5 [2/3] RUN trap x EXIT",
+        ),
+        ("RUN /bin/sh -c . /dev/jetson/mirrors.sh; make # buildkit", "RUN /bin/sh -c make # buildkit"),
+        ("RUN --mount=type=secret,id=other make", "RUN --mount=type=secret,id=other make"),
+    ],
+)
+def test_script_is_not_shown(printed: str, shown: str) -> None:
+    """A line of a builder, or of a history, is shown as the recipe has it."""
+    assert inject.without_script(printed) == shown

@@ -186,7 +186,8 @@ def _of_command(request: BuildRequest, builder: Builder) -> tuple[list[str], dic
 
 
 def _pairs(words: list[str]) -> dict[str, str]:
-    return {name: value for name, _, value in (word.partition("=") for word in words)}
+    """Names and values, without the empty proxy of the legacy builder: no builder writes proxies into an image."""
+    return {name: value for name, _, value in (word.partition("=") for word in words) if name != "no_proxy"}
 
 
 def _of_bake(request: BuildRequest) -> tuple[list[str], dict[str, str], dict[str, str]]:
@@ -209,7 +210,7 @@ def test_jobs_of_a_bake_are_in_a_secret_and_not_in_the_text(tmp_path: Path) -> N
             assert ready.dockerfile.name == "x-1.Dockerfile"
             texts.append(ready.dockerfile.read_text())
     assert texts[0] == texts[1]
-    mount = "RUN --mount=type=secret,id=jetson_jobs,target=/dev/jetson/jobs,mode=0444 "
+    mount = "--mount=type=secret,id=jetson_jobs,target=/dev/jetson/jobs,mode=0444 "
     assert texts[0].count(mount) == texts[0].count("done </dev/jetson/jobs;") == 2
     assert "/etc/hosts" not in texts[0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import urllib.request
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,7 +55,7 @@ def test_prepared_plain_build_reads_the_directory_of_the_recipe(recipe: Path) ->
     """A plain build reads the recipe's own directory."""
     before = snapshot(recipe)
     with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1"), Builder.LEGACY) as ready:
-        assert (ready.context, ready.build_args, ready.request.secrets) == (recipe, {}, ())
+        assert (ready.context, ready.build_args, ready.request.secrets) == (recipe, {"no_proxy": ""}, ())
         assert ready.dockerfile.read_text() == RUN
         assert recipe not in ready.dockerfile.parents
         temporary = ready.dockerfile.parent
@@ -73,9 +74,23 @@ def test_prepared_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([mine, other])
 
 
-def test_prepared_ca_bundle_is_a_secret_where_the_builder_has_them(recipe: Path, bundle: Path) -> None:
-    """A CA bundle is a secret where the builder has them."""
+def test_prepared_ca_bundle_is_in_the_script_where_the_builder_has_secrets(recipe: Path, bundle: Path) -> None:
+    """A CA bundle is part of the secret script, and no argument names it."""
     with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", ca_bundle=bundle), Builder.BUILDKIT) as ready:
+        ((name, file),) = ready.request.secrets
+        assert name == inject.MIRRORS_SECRET_ID
+        assert "CERT" in file.read_text()
+        assert ready.context == recipe
+        assert ready.build_args == {}
+
+
+PYTHON = "FROM scratch\nRUN <<EOF\n#!/usr/bin/python3\nprint(1)\nEOF\n"
+
+
+def test_prepared_ca_bundle_is_a_secret_of_its_own_for_a_script_in_another_language(recipe: Path, bundle: Path) -> None:
+    """A command that cannot read the script gets the bundle as a file, and variables as arguments."""
+    request = BuildRequest(context=recipe, dockerfile=PYTHON, tag="a:1", ca_bundle=bundle)
+    with prepared(request, Builder.BUILDKIT) as ready:
         (own, *others) = ready.request.secrets
         assert own == (inject.CA_SECRET_ID, bundle)
         texts = {name: file.read_text() for name, file in others}
@@ -83,8 +98,40 @@ def test_prepared_ca_bundle_is_a_secret_where_the_builder_has_them(recipe: Path,
             "jetson_ca_wgetrc": f"ca_certificate = {inject.CA_TARGET}\n",
             "jetson_ca_apt_conf": f'Acquire::https::CAInfo "{inject.CA_TARGET}";\n',
         }
-        assert ready.context == recipe
         assert ready.build_args["PIP_CERT"] == inject.CA_TARGET
+
+
+@pytest.mark.parametrize("target", ["", "stage-1"])
+@pytest.mark.parametrize(
+    "text",
+    [RUN, 'FROM scratch\nARG MAX_JOBS\nRUN make\nRUN ["make", "all"]\nFROM scratch AS b\nRUN <<EOF\nmake\nEOF\n'],
+)
+def test_prepared_text_is_the_same_whatever_is_configured(recipe: Path, bundle: Path, text: str, target: str) -> None:
+    """Mirrors, an index and a CA bundle, or none of them, change neither the text nor an argument."""
+    plain = BuildRequest(context=recipe, dockerfile=text, tag="a:1", jobs=2)
+    others = [
+        replace(plain, ca_bundle=bundle),
+        replace(plain, mirrors=MIRRORS, jobs=5),
+        replace(plain, index_url="https://i.invalid/simple", ca_bundle=bundle, mirrors=MIRRORS),
+    ]
+    seen = set()
+    for request in (plain, *others):
+        with prepared(request, Builder.BUILDX, target=target) as ready:
+            ids = tuple(name for name, _ in ready.request.secrets)
+            seen.add((ready.dockerfile.read_text(), str(ready.build_args), ids))
+    assert len(seen) == 1
+
+
+def test_prepared_command_without_a_shell_is_left_alone_unless_something_is_configured(
+    recipe: Path, bundle: Path
+) -> None:
+    """A stage whose commands are all in JSON form may have no shell to read a script."""
+    text = 'FROM scratch\nRUN ["/prog"]\n'
+    request = BuildRequest(context=recipe, dockerfile=text, tag="a:1")
+    with prepared(request, Builder.BUILDX) as ready:
+        assert (ready.dockerfile.read_text(), ready.request.secrets) == (text, ())
+    with prepared(replace(request, ca_bundle=bundle), Builder.BUILDX) as ready:
+        assert inject.reads_script(ready.dockerfile.read_text())
 
 
 def test_prepared_ca_bundle_is_copied_into_a_staged_context_where_not(recipe: Path, bundle: Path) -> None:
@@ -198,7 +245,7 @@ def test_prepared_index_is_an_argument_without_a_value_in_the_image(recipe: Path
     """Without mounts a package index is an argument without a value in the image."""
     request = BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", index_url="https://index.example/simple")
     with prepared(request, Builder.LEGACY) as ready:
-        assert ready.build_args == {"PIP_INDEX_URL": "https://index.example/simple"}
+        assert ready.build_args == {"PIP_INDEX_URL": "https://index.example/simple", "no_proxy": ""}
         assert "index.example" not in ready.dockerfile.read_text()
 
 
@@ -239,7 +286,10 @@ def test_prepared_dockerfile_reads_its_jobs_where_it_asks_for_them(recipe: Path,
         with prepared(BuildRequest(context=recipe, dockerfile=text, tag="a:1", jobs=jobs), builder) as ready:
             assert "MAX_JOBS" not in {*ready.build_args, *ready.request.build_args}
             texts.add(ready.dockerfile.read_text())
-    assert texts == {text, inject.with_jobs(text)}
+    if builder is Builder.LEGACY:
+        assert texts == {text, inject.with_jobs(text)}
+    else:
+        assert texts == {inject.with_mirrors(text), inject.with_mirrors(inject.with_jobs(text))}
 
 
 def test_stage_shares_the_files_where_it_can(recipe: Path, tmp_path: Path) -> None:
