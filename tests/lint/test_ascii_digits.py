@@ -15,7 +15,7 @@ FILES = sorted(ROOT.glob("jetson_containers/**/*.py"))
 JUDGES = {
     "jetson_containers/core/text.py",
     "jetson_containers/hub/transfer/errors.py",
-    "jetson_containers/container_scripts/openai_server.py",
+    "jetson_containers/container_scripts/request_rules.py",
     "jetson_containers/container_scripts/with_page.py",
 }
 
