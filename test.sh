@@ -114,6 +114,7 @@ run_tests() { # pytest's arguments; a part in which the user's selection finds n
   return "$code"
 }
 
-run_tests tests/lint tests/unit -n auto --dist worksteal # the linters, and what is pure
+run_tests tests/lint tests/unit tests/faults -n auto --dist worksteal --ignore=tests/faults/real # the linters, and what is pure
 if [ "$NO_ENGINE" = 1 ]; then exit 0; fi
 run_tests tests/real # a real engine, registry and model
+run_tests tests/faults/real -m quick # faults of these; all of them: python -m tests.faults

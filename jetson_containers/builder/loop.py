@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import replace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.signals import Signals
     from jetson_containers.builder.stage_builder import StageFailure
 
+LISTENS = 1.0  # seconds of a wait
 STOP_GRACE = 60.0  # seconds that stopped children get to end, before they are left behind with a warning
 
 
@@ -49,6 +51,7 @@ class Loop:
         self._shown = shown
         self._keep_going = keep_going
         self._seconds = seconds
+        self._interrupted = False
         self._messages: SimpleQueue[tuple[str, StageOutcome | BaseException] | None] = SimpleQueue()  # None: a signal
 
     def run(self, signals: Signals, stop: Callable[[], None]) -> None:
@@ -56,15 +59,18 @@ class Loop:
 
         Raises KeyboardInterrupt after a signal, and what the work itself raised; either way nothing runs any more.
         """
-        signals.tell = lambda: self._messages.put(None)
+        signals.tell = self._interrupt
         self._shown.begin(self._totals())
         while True:
             while (started := self._scheduler.next()) is not None:
                 self._start(*started)
             if not self._scheduler.running:
                 break
-            message = self._messages.get()
-            if message is None:
+            message = self._next_message()
+            if message is None or self._interrupted:
+                if message is not None:  # it may have failed because a child of it got the signal as well
+                    self._ended(*message)
+                    self._scheduler.finish(message[0])
                 self._stop(stop)
                 raise KeyboardInterrupt
             key, outcome = message
@@ -75,6 +81,16 @@ class Loop:
                 raise outcome
             self._take(key, outcome)
         signals.tell = None
+
+    def _next_message(self) -> tuple[str, StageOutcome | BaseException] | None:
+        """Wait for one. A signal that comes just before Python begins to wait is heard only when the wait ends."""
+        while True:
+            with contextlib.suppress(Empty):
+                return self._messages.get(timeout=LISTENS)
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self._messages.put(None)
 
     def _start(self, key: str, share: Share) -> None:
         node = self._graph.nodes[key]

@@ -167,9 +167,10 @@ class _Run:
         stopped = True
         try:
             self._announce(decision, shown)
-            self._build(todo, stage_builder, signals)
-            self._push_stages(stage_builder)
-            self._push(stage_builder)
+            with self.state.claim(self.graph.nodes):
+                self._build(todo, stage_builder, signals)
+                self._push_stages(stage_builder)
+                self._push(stage_builder)
             stopped = False
         finally:
             shown.close()

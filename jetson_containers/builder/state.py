@@ -12,7 +12,7 @@ from jetson_containers.core.errors import NotReadyError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 
@@ -69,6 +69,38 @@ class BuildState:
             file.write(str(os.getpid()))
             file.flush()
             yield  # closing the file lets go
+
+    @contextlib.contextmanager
+    def claim(self, keys: Iterable[str]) -> Iterator[None]:
+        """Say that a run stands on these stages until it ends: `prune` leaves them (`in_use`).
+
+        Where nothing can be written, nothing is said. The kernel ends the claim of a run that is killed.
+        """
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                self._claims.mkdir(parents=True, exist_ok=True)
+                path = self._claims / f"{os.getpid()}-{os.urandom(4).hex()}"
+                file = stack.enter_context(path.open("x", encoding="ascii"))
+                stack.callback(path.unlink, missing_ok=True)
+                files.try_lock(file.fileno())
+                file.write("\n".join(keys))
+                file.flush()
+            yield
+
+    def in_use(self) -> frozenset[str]:
+        """The stages that runs stand on right now. Claims of runs that were killed are removed."""
+        found: set[str] = set()
+        for path in sorted(self._claims.glob("*-*")):
+            with contextlib.suppress(OSError, UnicodeDecodeError), path.open("r+", encoding="ascii") as file:
+                if files.try_lock(file.fileno()):
+                    path.unlink(missing_ok=True)
+                else:
+                    found |= set(file.read().split())
+        return frozenset(found)
+
+    @property
+    def _claims(self) -> Path:
+        return self.directory / "runs"
 
     def is_held(self, name: str) -> bool:
         """Whether some process holds `name` right now."""

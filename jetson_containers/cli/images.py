@@ -150,6 +150,7 @@ def _prunable(app: App, here: Sequence[LocalImage], kept: AbstractSet[str], *, e
     from jetson_containers.builder.state import BuildState
 
     state = BuildState(app.settings.path("cache") / "build")
+    used = state.in_use()
     found = []
     for image in here:
         said = labels.read(image.labels)
@@ -159,7 +160,7 @@ def _prunable(app: App, here: Sequence[LocalImage], kept: AbstractSet[str], *, e
             )
             if not goes or said.key in kept or not reference.startswith(f"{STAGE_REPOSITORY}:"):
                 continue
-            if state.is_held(said.key):
+            if said.key in used or state.is_held(said.key):
                 app.console.warning(f"{reference} stays: a build is at work on it")
                 continue
             found.append(reference)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jetson_containers.builder.state import BuildState
+from tests.paths import ROOT_DIR
 from tests.unit.builder.helpers import BUILDKIT_CACHED, BUILDKIT_HALF, BUILDKIT_NEW, LEGACY_CACHED, Site, chain
 
 if TYPE_CHECKING:
@@ -54,6 +57,44 @@ def test_state_keeps_no_time_of_a_build_from_the_cache(site: Site, output: str, 
     assert (state.seconds()["a"] != 1800.0) == recorded
     assert [(entry.state, entry.cause) for entry in report.stages] == [("built", cause)]
     assert "a" in state.sizes()
+
+
+def test_state_tells_stages_that_a_run_stands_on(tmp_path: Path) -> None:
+    """The stages of two runs are in use while they run; asking makes no file."""
+    state = BuildState(tmp_path / "state")
+    assert state.in_use() == frozenset()
+    assert not (tmp_path / "state").exists()
+    with state.claim(["sha256:a", "sha256:b"]):
+        with BuildState(tmp_path / "state").claim(["sha256:c"]):
+            assert state.in_use() == {"sha256:a", "sha256:b", "sha256:c"}
+        assert state.in_use() == {"sha256:a", "sha256:b"}
+    assert state.in_use() == frozenset()
+    assert list((tmp_path / "state" / "runs").iterdir()) == []
+
+
+def test_state_forgets_what_a_killed_run_stood_on(tmp_path: Path) -> None:
+    """The claim of a run that was killed keeps nothing, and goes when somebody asks."""
+    program = (
+        "import sys, time; from pathlib import Path; from jetson_containers.builder.state import BuildState\n"
+        "with BuildState(Path(sys.argv[1])).claim(['sha256:a']): print('claimed', flush=True); time.sleep(60)"
+    )
+    argv = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(argv, cwd=ROOT_DIR, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "claimed\n"
+        assert BuildState(tmp_path).in_use() == {"sha256:a"}
+        child.kill()
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert BuildState(tmp_path).in_use() == frozenset()
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_state_that_cannot_be_written_claims_nothing(tmp_path: Path) -> None:
+    """A claim is no reason to fail."""
+    (tmp_path / "file").write_text("in the way")
+    state = BuildState(tmp_path / "file" / "state")
+    with state.claim(["sha256:a"]):
+        assert state.in_use() == frozenset()
 
 
 def test_state_tells_a_lock_that_is_held(tmp_path: Path) -> None:

@@ -218,6 +218,16 @@ def test_prune_leaves_what_a_build_is_at_work_on(
     assert call(images.prune, engine)["removed"] == [STAGE]  # type: ignore[index]
 
 
+def test_prune_leaves_what_a_running_build_stands_on(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A stage below the one that is built now is not held by a lock; the claim of the run keeps it."""
+    monkeypatch.setenv("JETSON_CONTAINERS_CACHE", str(tmp_path))
+    with BuildState(tmp_path / "build").claim([f"sha256:{STAGE}"]):
+        assert call(images.prune, engine)["removed"] == []  # type: ignore[index]
+    assert call(images.prune, engine)["removed"] == [STAGE]  # type: ignore[index]
+
+
 def test_prune_removes_the_build_cache_only_when_asked(engine: FakeEngine) -> None:
     """BuildKit's cache is what makes the next build fast: it goes with an option of its own."""
     engine.build_cache = 500
