@@ -182,8 +182,8 @@ def _elsewhere(host: LaunchHost, request: RunRequest) -> tuple[Notice, ...]:
     named = "" if request.data else "name its folder for /data with `--data DIR`; "
     return (
         Notice(
-            text="the engine of $DOCKER_HOST is on another machine: mounts are paths there, and GPU and devices were looked"
-            " for on this machine",
+            text="the engine of $DOCKER_HOST is on another machine: mounts are paths there, and GPU and devices were"
+            " looked for on this machine",
             hint=f"{named}the board's own GPU and cameras take `run` on the board",
         ),
     )
