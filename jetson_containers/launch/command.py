@@ -58,6 +58,7 @@ Options (before IMAGE):
   --docker-socket  let the container drive this host's container engine
   --csi2webcam     make a webcam of each CSI camera while the container runs; --csi-capture-res=1640x1232@30,
                    --csi-output-res=1280x720@30 (width x height @ rate)
+  --verify KEY     start only what the registry shows a signature of, by this key (cosign.pub), and exactly that
   --podman         start it with Podman instead of Docker; the GPU by CDI
   --verbose        say each host path that is mounted and how the GPU is reached
 
