@@ -221,7 +221,7 @@ class FiniteRange(click.FloatRange):
     """A number within bounds. Comparisons do not keep "nan" out, and an open bound does not keep "inf" out."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Fails for a text that is no number, or none within the bounds."""
+        """The number; fails for other texts, and outside the bounds."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
