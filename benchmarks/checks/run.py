@@ -7,6 +7,7 @@ a second: a larger one hides what is measured.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import http.client
 import json
@@ -101,6 +102,7 @@ def measured(port: int) -> dict[str, float]:
 
 def main() -> int:
     """Measure both in turns, print and write the medians."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     argv = [str(ROOT / "autotag"), "--disable", "registry,build", "llama_cpp"]
     image = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
     rows: dict[str, list[dict[str, float]]] = {"bare": [], "checked": []}

@@ -6,6 +6,7 @@ Run `.venv/bin/python benchmarks/checks/sandbox.py` with bubblewrap installed; i
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -28,6 +29,7 @@ PACKAGES = 20
 
 def main() -> int:
     """Time both, print and write the medians in milliseconds."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     if reason := isolation.why_not():
         sys.exit(f"no sandbox: {reason}")
     platform = detect.parse_target("r36.4.3")
