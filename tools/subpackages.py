@@ -19,8 +19,8 @@ END = "<!-- end of subpackages -->"
 # What stands at the top of the package, in the order of imports: each may import those before it and no other.
 ORDER = (
     "container_scripts", "core", "platforms", "recipes", "dockerfile", "images", "resolver", "plan", "engine", "host",
-    "registry", "hub", "sources", "autotag", "launch", "builder", "farm", "export", "mirror", "lint", "llm", "pages",
-    "doctor", "cli", "__main__",
+    "registry", "signing", "hub", "sources", "autotag", "launch", "builder", "farm", "export", "mirror", "updates",
+    "lint", "llm", "pages", "doctor", "cli", "__main__",
 )  # fmt: skip
 
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(ROOT / "jetson-containers")
-REQUESTS = 300
+REQUESTS = 150
 ROUNDS = 3
-TOKENS = 256
+TOKENS = 128
 AT_ONCE = 8
 
 
@@ -95,21 +95,23 @@ def measured(port: int) -> dict[str, float]:
         "one_token_ms": milliseconds(
             lambda: ask(port, "POST", "/v1/completions", completion(1, stream=False)), REQUESTS // 3
         ),
-        "tokens_per_s_1": statistics.median(rate(port, 1) for _ in range(5)),
+        "tokens_per_s_1": statistics.median(rate(port, 1) for _ in range(3)),
         f"tokens_per_s_{AT_ONCE}": statistics.median(rate(port, AT_ONCE) for _ in range(3)),
     }
 
 
 def main() -> int:
     """Measure both in turns, print and write the medians."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="data directory that has the tiny model prepared already")
+    given = parser.parse_args()
     argv = [str(ROOT / "autotag"), "--disable", "registry,build", "llama_cpp"]
     image = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
     rows: dict[str, list[dict[str, float]]] = {"bare": [], "checked": []}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(ROUNDS):
             for name, found in rows.items():
-                with served(Path(folder) / "data", image, checks=name == "checked") as port:
+                with served(given.data or Path(folder) / "data", image, checks=name == "checked") as port:
                     found.append(measured(port))
     medians = {
         name: {key: round(statistics.median(row[key] for row in found), 3) for key in found[0]}

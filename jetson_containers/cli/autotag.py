@@ -11,6 +11,7 @@ import click
 from jetson_containers.cli.app import App, collect, command, list_option, split_list
 from jetson_containers.core.errors import (
     NoCompatibleImageError,
+    NotReadyError,
     RecipeError,
     UnavailablePackageError,
     UnknownPackageError,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jetson_containers.core.errors import JetsonError
+    from jetson_containers.engine.interface import LocalImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class AutotagArguments:
     pin: bool
     explain: bool
     yes: bool
+    verify: str
 
 
 @command(epilog="Example: ./run.sh $(./autotag llama_cpp) llama-cli --version")
@@ -51,6 +54,12 @@ class AutotagArguments:
 @click.option("-o", "--output", default="", help="Also write the reference to this file.")
 @click.option("--pin", is_flag=True, help="Print the reference with its digest.")
 @click.option("--explain", is_flag=True, help="Show every candidate and the rule that accepted or refused it.")
+@click.option(
+    "--verify",
+    default="",
+    metavar="KEY",
+    help="Answer only what the registry shows a signature of, by this public key.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Build without asking when nothing fits.")
 @collect(lambda: AutotagArguments, "given")
 def autotag(app: App, *, given: AutotagArguments) -> None:
@@ -73,7 +82,10 @@ def autotag(app: App, *, given: AutotagArguments) -> None:
     if app.console.as_json:
         places = search.sources(app.settings, lambda: app.engine, chosen)
         choice = search.choose(packages, app.platform, places, chosen)
-        app.console.result_json({**choice.to_json(), "platform": app.platform.to_json()})
+        answer = {**choice.to_json(), "platform": app.platform.to_json()}
+        if choice.image:
+            answer["choice"] = _verified(app, choice.image, given.verify)
+        app.console.result_json(answer)
         if choice.image is None:
             raise _explained(app, packages, search.refusal(choice))
         return
@@ -83,9 +95,28 @@ def autotag(app: App, *, given: AutotagArguments) -> None:
         )
     except NoCompatibleImageError as error:
         raise _explained(app, packages, error) from error
+    image = _verified(app, image, given.verify)
     if given.output:
         _write(Path(given.output), image)
     app.console.result(image)
+
+
+def _verified(app: App, image: str, given: str) -> str:
+    """The image by its digest, once that is known to be signed, where a key asks for it."""
+    if not (given or app.settings["verify_key"]):
+        return image
+    from jetson_containers.signing import verified
+
+    key = verified.key_of(app.settings, given)
+    return verified.verified(image, key, app.settings, _local(app, image)) if key else image
+
+
+def _local(app: App, image: str) -> LocalImage | None:
+    """The image as this machine has it; None where it has none, or no engine."""
+    try:
+        return app.engine.image(image)
+    except NotReadyError:
+        return None
 
 
 def _aliases(app: App) -> Callable[[str], Sequence[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from jetson_containers.core.errors import (
     NotReadyError,
 )
 from jetson_containers.images import labels
-from jetson_containers.images.name import STAGE_REPOSITORY
+from jetson_containers.images.name import STAGE_REPOSITORY, ImageName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
     from jetson_containers.engine.interface import LocalImage
     from jetson_containers.images.labels import ImageLabels
+    from jetson_containers.signing.keys import PrivateKey
+
+_PUSHED = re.compile(r"digest: (sha256:[0-9a-f]{64}) size: [0-9]+")  # as `docker push` ends
 
 
 @command()
@@ -61,8 +65,6 @@ def flatten(app: App, *, image: str, name: str) -> None:
 
     Example: jetson-containers flatten lower lower-flat
     """
-    from jetson_containers.images.name import ImageName
-
     target = str(ImageName.parse(name))
     source = app.engine.image(image)
     if source is None:
@@ -307,8 +309,13 @@ def pull(app: App, *, name: str) -> None:
 
 @command(epilog="Example: jetson-containers push registry.example:5000/robots/llama_cpp:latest")
 @click.argument("image")
-def push(app: App, *, image: str) -> None:
-    """Push an image to the registry its name says; docker's own login is used."""
+@click.option("--sign", type=click.Path(path_type=Path), metavar="KEY", help="Sign what was pushed, as cosign does.")
+def push(app: App, *, image: str, sign: Path | None) -> None:
+    """Push an image to the registry its name says; docker's own login is used.
+
+    `--sign` takes a private key of `cosign` or `keys new`; its password is asked for, or that of COSIGN_PASSWORD. Needs
+    `pip install -r requirements-sign.txt`.
+    """
     if app.engine.image(image) is None:
         raise NothingMatchedError(f"no image `{image}` here", hint="`jetson-containers images` lists those that are")
     if "/" not in image:
@@ -318,5 +325,43 @@ def push(app: App, *, image: str) -> None:
             f"`{image}` names no registry, and what docker takes in its place (docker.io/library) is not yours",
             hint=f"{tag}, then {errors.command('jetson-containers', 'push', place)}; or `build --push REPO`",
         )
-    app.engine.push(image, app.console.info)
-    app.console.result(image)
+    if sign is None:
+        app.engine.push(image, app.console.info)
+        app.console.result(image)
+        return
+    from jetson_containers.cli.keys import password
+    from jetson_containers.signing.keys import PrivateKey
+
+    key = PrivateKey.read(sign, lambda: password(app))  # before minutes of pushing
+    digest = _pushed(app, image)
+    _sign(app, image, digest, key)
+    app.console.result(f"{ImageName.parse(image).repository}@{digest}")
+
+
+def _pushed(app: App, image: str) -> str:
+    """Push, and say the digest that the registry has then: the engine names it in its last line."""
+    found: list[str] = []
+
+    def see(line: str) -> None:
+        app.console.info(line)
+        found.extend(_PUSHED.findall(line))
+
+    app.engine.push(image, see)
+    if not found:
+        raise NotReadyError(
+            f"{image} is pushed and not signed: the engine did not say which digest it has",
+            hint="`cosign sign --key KEY IMAGE@DIGEST` signs it",
+        )
+    return found[-1]
+
+
+def _sign(app: App, image: str, digest: str, key: PrivateKey) -> None:
+    from jetson_containers.registry.client import RegistryClient
+    from jetson_containers.registry.types import ImageRepository
+    from jetson_containers.signing import signatures
+
+    repository = ImageRepository.parse(ImageName.parse(image).repository)
+    client = RegistryClient.of(app.settings, mirrored=False)
+    new = signatures.sign(client, repository, digest, key)
+    said = "signed" if new else "already signed"
+    app.console.ok(f"{said} by {key.name}: {repository.reference}:{signatures.tag_of(digest)}")

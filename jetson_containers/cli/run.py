@@ -49,6 +49,7 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
             podman.require_image(capabilities.client, image)
     else:
         capabilities = app.engine.run_capabilities
+    request = _verified(app, request, with_podman=with_podman)
     if request.least:
         request = _with_user(request, request.data or app.settings.path("data"))
     planned = command.plan_run(
@@ -61,12 +62,24 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         stdin_tty=sys.stdin is not None and sys.stdin.isatty(),
         stdout_tty=sys.stdout is not None and sys.stdout.isatty(),
     )
-    if not with_podman and is_bare(image) and app.engine.image(image) is None:
+    if not with_podman and is_bare(request.image) and app.engine.image(image) is None:
         app.console.warning(
             f"no image `{image}` is here, so the engine asks its registry for one",
             "the image comes before the command; if `$(./autotag …)` found none, it is missing",
         )
     return command.run(with_hints(planned, request.line, app.platform), app.console)
+
+
+def _verified(app: App, request: RunRequest, *, with_podman: bool) -> RunRequest:
+    """The request with the image by its digest, once that is known to be signed, where a key asks for it."""
+    if not (request.verify or app.settings["verify_key"]):
+        return request
+    from jetson_containers.signing import verified
+
+    key = verified.key_of(app.settings, request.verify)
+    here = None if with_podman else app.engine.image(request.image)
+    image = verified.verified(request.image, key, app.settings, here) if key else request.image
+    return replace(request, line=replace(request.line, image=image))
 
 
 def _with_user(request: RunRequest, data: Path) -> RunRequest:

@@ -144,6 +144,10 @@ class RegistryError(NotReadyError):
     """A registry that is down, refuses us, or gives an unusable answer; names the host."""
 
 
+class SignatureError(JetsonError):
+    """An image that must be signed and has no valid signature; nothing of it was started."""
+
+
 class OutputError(NotReadyError):
     """Results cannot be written to stdout: it is closed, or the disk behind it is full."""
 

@@ -103,6 +103,11 @@ OPTIONS: dict[str, Setting] = {
         help="steps and servers of llm and the tests of images run without capabilities, with a network of their own; "
         "false: with the engine's own rights, servers on the host's network",
     ),
+    "verify_key": Setting(
+        kind=Path,
+        default=None,
+        help="public key (cosign.pub) by which the registry must have signed what run starts and autotag chooses",
+    ),
     "check_requests": Setting(
         kind=bool,
         default=True,

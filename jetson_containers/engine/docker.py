@@ -58,7 +58,7 @@ class DockerEngine:
         self._console = console
         self._given_host = host
         self._children = Children()
-        self._looked_for_orphans = False
+        self._looked_for_left_over = False
 
     @functools.cached_property
     def _host(self) -> ProbedHost:
@@ -243,7 +243,7 @@ class DockerEngine:
         name = argv.container_name(options) or f"jetson-containers-{os.getpid()}-{os.urandom(4).hex()}"
         more = ["--pull", "never"] if major(self.capabilities.client_version) >= 20 else []
         words = argv.run(self.capabilities, image, command, name=name, options=[*more, *owner.label(), *options])
-        self._remove_orphans()
+        self._remove_left_over()
         remove = functools.partial(self._remove_container, name)
         try:
             ended = self._run(words, on_line, timeout=timeout, end_first=remove, keep=KEEP_LINES)
@@ -345,7 +345,7 @@ class DockerEngine:
         name = f"jetson-containers-flatten-{os.getpid()}"
         own = [] if image.architecture == self._own_architecture() else [f"--platform=linux/{image.architecture}"]
         changes = [word for line in flatten.instructions(config, labels) for word in ("--change", line)]
-        self._remove_orphans()
+        self._remove_left_over()
         with tempfile.TemporaryDirectory(prefix="jetson-containers-flatten-") as folder:
             rootfs = f"{folder}/{flatten.ROOTFS}"
             steps = (
@@ -479,10 +479,13 @@ class DockerEngine:
         started, _, oom = answer.out.strip().partition(" ")
         return bool(started) and not started.startswith(NEVER_STARTED), oom == "true"
 
-    def _remove_orphans(self) -> None:
-        """Once per process: remove containers of ours whose process was killed before it could."""
-        if not self._looked_for_orphans:
-            self._looked_for_orphans = True
+    def _remove_left_over(self) -> None:
+        """Once per process: remove containers and folders of ours whose process was killed before it could."""
+        if not self._looked_for_left_over:
+            from jetson_containers.engine.context import sweep
+
+            self._looked_for_left_over = True
+            sweep(Path(tempfile.gettempdir()))  # as a build does; a run may have only tests to do
             for container in owner.orphans(lambda *args: self._host.ask(argv.docker(self.capabilities, *args)).out):
                 self._remove_container(container)
 

@@ -45,6 +45,13 @@ def _rule(pattern: str, error: type[JetsonError], message: str, hint: str, *, an
 # `{0}`, `{1}` stand for the pattern's groups. Messages of engines 18.09 to 29; moby #49557 for the raw table.
 RULES = (
     _rule(
+        r"(?:mkdir|open|write) (\S*)/docker-build-temp\S*: "
+        r"(read-only file system|no space left on device|permission denied)",
+        NotReadyError,
+        "docker's client cannot write temporary files to `{0}`: {1}",
+        "free some space there, or choose another folder: `export TMPDIR=DIR`",
+    ),
+    _rule(
         r"no space left on device",
         DiskSpaceError,
         "the disk with the engine's images is full",

@@ -58,6 +58,7 @@ Options (before IMAGE):
   --docker-socket  let the container drive this host's container engine
   --csi2webcam     make a webcam of each CSI camera while the container runs; --csi-capture-res=1640x1232@30,
                    --csi-output-res=1280x720@30 (width x height @ rate)
+  --verify KEY     start only what the registry shows a signature of, by this key (cosign.pub), and exactly that
   --podman         start it with Podman instead of Docker; the GPU by CDI
   --verbose        say each host path that is mounted and how the GPU is reached
 
@@ -142,7 +143,7 @@ def plan_run(
         *(_least_parts(host, request, gpu) if request.least else (_tokens(line, merged), _hub(line, merged), x11)),
         LaunchPart(argv=webcams.options if webcams else ()),
         *_device_parts(host, line, request),
-        LaunchPart(notices=_notices(line, request, hidden, platform)),
+        LaunchPart(notices=(*_notices(line, request, hidden, platform), *_elsewhere(host, request))),
     )
     mounts = tuple(mount for mount in whole.mounts if posixpath.normpath(mount.target) not in line.mount_targets)
     options = (*whole.argv, *(word for mount in mounts for word in mount.argv), *line.words)
@@ -156,7 +157,7 @@ def plan_run(
         name=chosen_name,
         gpu=gpu,
         mounts=mounts,
-        data=data if any(mount.target == "/data" for mount in mounts) else None,
+        data=data if any(mount.target == "/data" for mount in mounts) and not _is_elsewhere(host) else None,
         folders=request.written or (),
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
@@ -168,6 +169,25 @@ def _notices(line: RunLine, request: RunRequest, hidden: Iterable[str], platform
     """What is to be said of the line itself."""
     odd = _oddities(line, least=request.least)
     return (*odd, *_hidden_values(hidden), *_other_family(request.image, platform))
+
+
+def _is_elsewhere(host: LaunchHost) -> bool:
+    """Whether $DOCKER_HOST is an engine of another machine."""
+    return not host.capabilities.podman and not (host.env.get("DOCKER_HOST") or "unix:").startswith("unix:")
+
+
+def _elsewhere(host: LaunchHost, request: RunRequest) -> tuple[Notice, ...]:
+    """What the paths of a line mean where its engine is on another machine."""
+    if not _is_elsewhere(host):
+        return ()
+    named = "" if request.data else "name its folder for /data with `--data DIR`; "
+    return (
+        Notice(
+            text="the engine of $DOCKER_HOST is on another machine: mounts are paths there, and GPU and devices were"
+            " looked for on this machine",
+            hint=f"{named}the board's own GPU and cameras take `run` on the board",
+        ),
+    )
 
 
 def _webcams(host: LaunchHost, line: RunLine, request: RunRequest, logs: Path) -> Webcams | None:

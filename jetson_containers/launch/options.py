@@ -23,6 +23,7 @@ OWN = {
     "camera": False,
     "docker-socket": False,
     "podman": False,
+    "verify": True,
     "data": True,
     "csi2webcam": False,
     "csi-capture-res": True,
@@ -56,6 +57,7 @@ class RunRequest:
     camera: bool = False
     docker_socket: bool = False
     podman: bool = False
+    verify: str | None = None  # file of the public key that must have signed the image
     data: Path | None = None
     webcam: Webcam | None = None
     user: str = ""  # who runs it with `--least`, UID:GID; "": the image's own user
@@ -99,6 +101,8 @@ def parse(args: Sequence[str]) -> RunRequest:
     data = mine.last("data")
     if data == "":
         raise UsageError("`--data` needs a directory", hint="for instance `--data ~/data`")
+    if mine.last("verify") == "":
+        raise UsageError("`--verify` needs a public key", hint="for instance `--verify cosign.pub`")
     return RunRequest(
         line=docker_options.RunLine(groups=theirs, image=whole.image, command=whole.command),
         dry_run=mine.is_on("dry-run"),
@@ -107,6 +111,7 @@ def parse(args: Sequence[str]) -> RunRequest:
         camera=mine.is_on("camera"),
         docker_socket=mine.is_on("docker-socket"),
         podman=mine.is_on("podman"),
+        verify=mine.last("verify"),
         data=Path(data).expanduser() if data else None,
         webcam=_webcam(mine),
         globals=_globals(mine),

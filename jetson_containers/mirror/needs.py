@@ -69,24 +69,25 @@ class Needs:
 def of(stages: Iterable[Stage], platform: Platform) -> Needs:
     """What the stages of a plan fetch that a commit or a hash pins."""
     packages = {stage.package: stage.definition for stage in stages if stage.definition is not None}
-    repositories: dict[Repository, None] = {}
+    found: dict[Repository, None] = {}
     plain: dict[PlainFile, None] = {}
     python: dict[PythonPackage, None] = {}
     npm: dict[PlainFile, None] = {}
     left_out: list[str] = []
     for name, package in packages.items():
-        repositories |= dict.fromkeys(_repositories(package))
+        found |= dict.fromkeys(repositories(package))
         plain |= dict.fromkeys(_files(package))
         python |= dict.fromkeys(_python(package, platform))
         npm |= dict.fromkeys(_npm(package))
         left_out += [f"{name}: {reason}" for reason in _left_out(package)]
     return Needs(
-        repositories=tuple(repositories), files=tuple(plain), python=tuple(python), npm=tuple(npm),
+        repositories=tuple(found), files=tuple(plain), python=tuple(python), npm=tuple(npm),
         left_out=tuple(left_out),
     )  # fmt: skip
 
 
-def _repositories(package: Package) -> Iterator[Repository]:
+def repositories(package: Package) -> Iterator[Repository]:
+    """The repository that a package is made of, where its commit is pinned."""
     url, commit = _repository_of(package.source), str(package.source.get("commit", ""))
     if url and _COMMIT.fullmatch(commit):
         yield Repository(url=url, commit=commit, ref=str(package.source.get("ref") or ""))

@@ -1,4 +1,4 @@
-"""The OCI Distribution API, as far as we read it: tags, manifests and image configs.
+"""The OCI Distribution API, as far as we use it: tags, manifests, image configs and small files.
 
 Source: the OCI distribution and image specifications 1.1. Anonymous, Basic, and Bearer (token) authentication.
 """
@@ -41,7 +41,7 @@ _NEXT = re.compile(r'<([^>]+)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
 
 
 class RegistryClient:
-    """Reads registries. Keeps bearer tokens for its own lifetime; threads may share one."""
+    """Asks registries. Keeps bearer tokens for its own lifetime; threads may share one."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class RegistryClient:
         self._headers: dict[tuple[str, str], str] = {}  # (host, scope) → Authorization
 
     @classmethod
-    def of(cls, settings: Settings) -> RegistryClient:
-        """Make one from the settings and the user's Docker configuration."""
+    def of(cls, settings: Settings, *, mirrored: bool = True) -> RegistryClient:
+        """Make one from the settings and the user's Docker configuration; to write, one without mirrors."""
         from jetson_containers.registry.http import Transport
 
-        found = settings["mirrors"].get("registries", {})
+        found = settings["mirrors"].get("registries", {}) if mirrored else {}
         return cls(Transport.of(settings), lambda host: docker_credentials(host, settings.env), mirrors=found)
 
     def has_mirror(self, host: str) -> bool:
@@ -181,6 +181,31 @@ class RegistryClient:
         """An object that a manifest names, such as its config; its checksum is compared. Raises RegistryError."""
         return self._config(self._at(repository), {"digest": digest})
 
+    def small_bytes(self, repository: ImageRepository, digest: str) -> bytes:
+        """A small file that a manifest names; its checksum is compared. Raises RegistryError."""
+        return self._small(self._at(repository), digest, want_json=False).body
+
+    def put_blob(self, repository: ImageRepository, data: bytes) -> str:
+        """Store a small file, unless it is there; its digest. Raises RegistryError."""
+        digest = _sha256(data)
+        place, scope = f"/v2/{repository.path}/blobs/", f"repository:{repository.path}:pull,push"
+        if self._request("HEAD", repository, place + digest, {}, scope=scope).status == 200:
+            return digest
+        kind = {"Content-Type": "application/octet-stream"}
+        begun = self._request("POST", repository, f"{place}uploads/", kind, scope=scope, data=b"", expected=(202,))
+        upload = self._path_of(repository, place, begun.headers.get("location", ""), "an upload")
+        joint = "" if upload.endswith("?") else "&"
+        self._request(
+            "PUT", repository, f"{upload}{joint}digest={digest}", kind, scope=scope, data=data, expected=(201,)
+        )
+        return digest
+
+    def put_manifest(self, repository: ImageRepository, tag: str, manifest: bytes, media_type: str) -> None:
+        """Let a tag point to a manifest, whose parts are stored. Raises RegistryError."""
+        path, scope = _manifest_path(repository, tag), f"repository:{repository.path}:pull,push"
+        kind = {"Content-Type": media_type}
+        self._request("PUT", repository, path, kind, scope=scope, data=manifest, expected=(201,))
+
     @contextlib.contextmanager
     def blob(self, repository: ImageRepository, digest: str, headers: Mapping[str, str]) -> Iterator[Stream]:
         """What a digest names, block by block, with the answer's status. Raises as `Transport.stream`, RegistryError.
@@ -220,10 +245,14 @@ class RegistryClient:
         digest = descriptor.get("digest")
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise _nonsense(repository, "a manifest names no config")
-        response = self._request("GET", repository, f"/v2/{repository.path}/blobs/{digest}", {}, want_json=True)
+        return _object(self._small(repository, digest, want_json=True), repository)
+
+    def _small(self, repository: ImageRepository, digest: str, *, want_json: bool) -> Response:
+        path = f"/v2/{repository.path}/blobs/{digest}"
+        response = self._request("GET", repository, path, {}, want_json=want_json)
         if _sha256(response.body) != digest:
             raise _nonsense(repository, f"blob {digest} does not have that content")
-        return _object(response, repository)
+        return response
 
     def _pages(self, repository: ImageRepository, path: str, *, scope: str = "") -> Iterator[dict[str, Any]]:
         seen: set[str] = set()
@@ -242,11 +271,15 @@ class RegistryClient:
         match = _NEXT.search(link)
         if not match:
             return ""
+        return self._path_of(repository, path, match.group(1), "its next page")
+
+    def _path_of(self, repository: ImageRepository, path: str, link: str, what: str) -> str:
+        """Path and query of a link that stands in the answer to `path`."""
         base = self._base(repository)
         with _reading(repository):
-            parts = urlsplit(urljoin(base + path, match.group(1)))
+            parts = urlsplit(urljoin(base + path, link))
         if parts.netloc != urlsplit(base).netloc:
-            raise _nonsense(repository, f"its next page is on another host, {parts.netloc}")
+            raise _nonsense(repository, f"{what} is on another host, {parts.netloc}")
         return f"{parts.path}?{parts.query}"
 
     def _base(self, repository: ImageRepository) -> str:
@@ -262,30 +295,40 @@ class RegistryClient:
         *,
         want_json: bool = False,
         scope: str = "",
+        data: bytes | None = None,
+        expected: tuple[int, ...] = (200, 404),
     ) -> Response:
         """Send with the token we have; on 401 get one and send again. Raises RegistryError when still refused."""
         url = self._base(repository) + path
         key = (repository.host, scope or f"repository:{repository.path}:pull")
-        response = self._send(method, url, headers, key, want_json=want_json)
+        response = self._send(method, url, headers, key, data, want_json=want_json)
         if response.status == 401:
             challenge = parse_challenge(response.headers.get("www-authenticate", ""))
             if challenge is None:
                 raise self._refused(repository, 401)
             self._headers[key] = self._authorize(repository, challenge, key[1])
-            response = self._send(method, url, headers, key, want_json=want_json)
+            response = self._send(method, url, headers, key, data, want_json=want_json)
         if response.status in {401, 403}:
             self._headers.pop(key, None)
-            raise self._refused(repository, response.status)
-        if response.status not in {200, 404}:
+            doing = "write to" if key[1].endswith("push") else "read"
+            raise self._refused(repository, response.status, doing)
+        if response.status not in expected:
             raise _nonsense(repository, f"answered {response.status} to {method} {path.partition('?')[0]}")
         return response
 
     def _send(
-        self, method: str, url: str, headers: Mapping[str, str], key: tuple[str, str], *, want_json: bool
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        key: tuple[str, str],
+        data: bytes | None,
+        *,
+        want_json: bool,
     ) -> Response:
         authorization = self._headers.get(key)
         extra = {"Authorization": authorization} if authorization else {}
-        return self.transport.request(method, url, headers={**headers, **extra}, want_json=want_json)
+        return self.transport.request(method, url, headers={**headers, **extra}, data=data, want_json=want_json)
 
     def _authorize(self, repository: ImageRepository, challenge: Challenge, scope: str) -> str:
         credentials = self._credentials(repository.host)
@@ -325,10 +368,12 @@ class RegistryClient:
             raise _nonsense(repository, f"its token service answered {response.status} and gave no token")
         return token
 
-    def _refused(self, repository: ImageRepository, status: int) -> RegistryError:
+    def _refused(self, repository: ImageRepository, status: int, doing: str = "read") -> RegistryError:
         host = repository.host
         if self.has_credentials(host):
-            cause = "does not accept the login" if status != 403 else f"does not let this login read {repository.path}"
+            cause = (
+                "does not accept the login" if status != 403 else f"does not let this login {doing} {repository.path}"
+            )
         else:
             cause = f"wants a login for {repository.path}, or has no such repository"
         words = () if host == DOCKER_HUB else (host,)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -244,8 +245,11 @@ def test_stop_ends_a_build_in_another_thread(each_engine: DockerEngine, scratch_
         engine.run(scratch_base, ["true"])
 
 
-def test_container_of_a_killed_process_is_removed_by_the_next(engine: DockerEngine, scratch_base: str) -> None:
-    """SIGKILL leaves no time to remove a container: the next process that runs one does."""
+def test_container_of_a_killed_process_is_removed_by_the_next(
+    engine: DockerEngine, scratch_base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL leaves no time to remove a container and the folder of a build: the next process that runs one does."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     program = (
         "from jetson_containers.engine.docker import DockerEngine\n"
         "import sys\n"
@@ -257,10 +261,14 @@ def test_container_of_a_killed_process_is_removed_by_the_next(engine: DockerEngi
         assert child.stdout is not None
         assert child.stdout.readline() == "begun\n"
         child.kill()
+    folder = tmp_path / f"jetson-containers-build-{child.pid}-x"
+    folder.mkdir()
+    os.utime(folder, (0, 0))
     client = docker.from_env()
     with contextlib.closing(client):
         assert len(client.containers.list(all=True, filters={"name": name})) == 1
         assert engine_for("auto").run(scratch_base, ["true"]).exit_code == 0
+        assert not folder.exists()
         assert client.containers.list(all=True, filters={"name": name}) == []
 
 

@@ -73,6 +73,7 @@ class FakeRegistry:
         self.auth = auth  # "", "basic" or "bearer"
         self.login = login
         self.page = page
+        self.upload_at = ""  # where uploads are sent; "": below the repository
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
         self.tags: dict[str, list[str]] = {}
@@ -99,7 +100,7 @@ class FakeRegistry:
                 registry.handle(self)
 
             # http.server looks these names up
-            do_GET = do_HEAD = do_POST = do_CONNECT = do_any  # noqa: N815
+            do_GET = do_HEAD = do_POST = do_PUT = do_CONNECT = do_any  # noqa: N815
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -258,6 +259,8 @@ class FakeRegistry:
             self.send(request, 200, json.dumps({"repositories": sorted(self.tags)}).encode())
         elif path.endswith("/tags/list"):
             self._tags(request, path.removeprefix("/v2/").removesuffix("/tags/list"))
+        elif request.command in {"POST", "PUT"}:
+            self._store(request, path)
         elif "/manifests/" in path:
             repository, _, reference = path.removeprefix("/v2/").partition("/manifests/")
             media_type, body = self.manifests.get((repository, reference), ("", b""))
@@ -268,6 +271,20 @@ class FakeRegistry:
             self.send(request, 200 if blob else 404, blob or b"{}")
         else:
             self.send(request, 404, b"{}")
+
+    def _store(self, request: Any, path: str) -> None:
+        body = self.seen[-1].body
+        if path.endswith("/blobs/uploads/"):
+            self.send(request, 202, b"", headers={"Location": self.upload_at or f"{path}a-session?state=1"})
+        elif "/blobs/uploads/" in path:
+            digest = parse_qs(urlsplit(request.path).query)["digest"][0]
+            if digest == digest_of(body):
+                self.blobs[digest] = body
+            self.send(request, 201 if digest in self.blobs else 400, b"{}")
+        else:
+            repository, _, tag = path.removeprefix("/v2/").partition("/manifests/")
+            self._add(repository, tag, request.headers["Content-Type"], body)
+            self.send(request, 201, b"")
 
     def _tags(self, request: Any, repository: str) -> None:
         if repository not in self.tags:

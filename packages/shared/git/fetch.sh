@@ -43,7 +43,7 @@ record_source() { # NAME DIRECTORY [ROOT]: leave the full commits in the image, 
     local root=${3:-/artifacts}
     mkdir -p "$root/opt/sources"
     {
-        printf '%s %s\n' "$(git -C "$2" remote get-url origin)" "$(git -C "$2" rev-parse HEAD)"
+        printf '%s %s\n' "$(git -C "$2" config --get remote.origin.url)" "$(git -C "$2" rev-parse HEAD)"
         # submodules that were fetched; the others are marked with a minus
         git -C "$2" submodule status --recursive | awk '$1 !~ /^-/ { print $2, $1 }'
     } > "$root/opt/sources/$1"

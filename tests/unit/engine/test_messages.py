@@ -23,6 +23,12 @@ STEP = "The command '/bin/sh -c make' returned a non-zero code: 2"
 REGISTRY = 'Get "https://registry-1.docker.io/v2/": dial tcp'
 CASES: list[tuple[str, type[JetsonError], str]] = [
     ("write /var/lib/docker/tmp/x: no space left on device", DiskSpaceError, "full"),
+    (
+        "unable to create temporary context directory: mkdir /t/docker-build-tempdockerfile-38: read-only file system",
+        NotReadyError,
+        "temporary files to `/t`: read-only",
+    ),
+    ("write /t/docker-build-tempdockerfile-3/Dockerfile: no space left on device", NotReadyError, "to `/t`: no space"),
     (f"tar: write error: No space left on device\n{STEP}", DiskSpaceError, "full"),
     ("Error response from daemon: unknown or invalid runtime name: nvidia", NotReadyError, "`nvidia`"),
     ("docker: Error response from daemon: Unknown runtime specified nvidia.", NotReadyError, "`nvidia`"),

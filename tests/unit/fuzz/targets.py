@@ -72,6 +72,62 @@ def written(data: Any, name: str = "input") -> Path:
     return path
 
 
+# upstream
+
+
+def _index_files(data: bytes) -> object:
+    from jetson_containers.updates.index import final_versions
+
+    return final_versions(data)
+
+
+def _index_vulnerabilities(data: bytes) -> object:
+    from jetson_containers.updates.index import known_vulnerabilities
+
+    return known_vulnerabilities(data)
+
+
+def _tags(text: str) -> object:
+    from jetson_containers.updates.tags import newest_like
+
+    words = text.split()
+    return [newest_like(word, words) for word in words[:3]]
+
+
+# signatures
+
+_PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELigCnlLNKgOglRTx1D7JhI7eRw99
+QolE9Jo4QUxnbMy5nUuBL+UZF9qqfm/Dg1BNeHRThHzWh2ki9vAEgWEDOw==
+-----END PUBLIC KEY-----
+"""
+
+
+def _signature_list(data: bytes) -> object:
+    from jetson_containers.core import checked, json_text
+    from jetson_containers.signing.signatures import listed
+
+    return listed(checked.mapping(json_text.parse(data)))
+
+
+def _signature_payload(data: bytes) -> object:
+    from jetson_containers.signing.signatures import signed_digest
+
+    return signed_digest(data)
+
+
+def _sealed_key(data: bytes) -> object:
+    from jetson_containers.signing.keys import Sealed
+
+    return Sealed.parse(data)
+
+
+def _public_key(text: str) -> object:
+    from jetson_containers.signing.keys import PublicKey
+
+    return PublicKey.read(written(text)).verifies(b"signature", b"payload")
+
+
 # registries
 
 
@@ -768,5 +824,12 @@ def targets() -> tuple[Target, ...]:
         row("build-record", [_record()], as_json, _build_record),
         row("recipe-lock", [_PYTHON_LOCK], as_text, _lock),
         row("lint-shell", ['set -e; A=b make -j4 <<EOF > x\ny\nEOF\nfor i in a b; do echo "$(x $i)"; done'], as_text, _shell),
+        row("index-files", [{"files": [{"filename": "a_b-1.2-py3-none-any.whl", "yanked": False}, {"filename": "a-2.0rc1.tar.gz", "yanked": "broken"}]}], as_json, _index_files, value_error),
+        row("index-vulnerabilities", [{"vulnerabilities": [{"id": "PYSEC-2026-1", "withdrawn": None, "fixed_in": ["1.3"]}]}], as_json, _index_vulnerabilities, value_error),
+        row("git-tags", ["v1.2 v1.10 b9016 release-3.0.0 nightly", "r36.4.0 1.0 1.0.0"], as_text, _tags, ()),
+        row("signature-list", [{"layers": [{"mediaType": "application/vnd.dev.cosign.simplesigning.v1+json", "size": 200, "digest": DIGEST, "annotations": {"dev.cosignproject.cosign/signature": "AAAA"}}]}], as_json, _signature_list, value_error),
+        row("signature-payload", [{"critical": {"identity": {"docker-reference": "a/b"}, "image": {"docker-manifest-digest": DIGEST}, "type": "cosign container image signature"}, "optional": None}], as_json, _signature_payload, value_error),
+        row("signature-private-key", [{"kdf": {"name": "scrypt", "params": {"N": 65536, "r": 8, "p": 1}, "salt": "AAAA"}, "cipher": {"name": "nacl/secretbox", "nonce": "A" * 32}, "ciphertext": "AAAA"}], as_json, _sealed_key, value_error),
+        row("signature-public-key", [_PUBLIC_KEY], as_text, _public_key),
         row("mirrors-setting", [{"git": {"https://a/": "https://b/"}, "python": "https://c/"}], as_json, _mirrors, (JetsonError, ValueError, TypeError)),
     )  # fmt: skip

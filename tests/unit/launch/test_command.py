@@ -119,6 +119,26 @@ def test_option_of_the_user_replaces_the_default(tmp_path: Path, option: str, de
     assert (default in ours) is kept
 
 
+@pytest.mark.parametrize("address", ["ssh://user@board", "tcp://board:2375"])
+def test_engine_of_another_machine_has_paths_of_its_own(tmp_path: Path, address: str) -> None:
+    """Its mounts are said to be paths there; the folder for /data is named by an option, and none is made here."""
+    planned = plan(tmp_path, "img", env={"DOCKER_HOST": address})
+    (said,) = [notice for notice in planned.notices if "another machine" in notice.text]
+    assert "`--data DIR`" in str(said.hint)
+    assert planned.data is None
+    named = plan(tmp_path, "--data", "/mnt/there", "img", env={"DOCKER_HOST": address})
+    assert [mount.source for mount in named.mounts if mount.target == "/data"] == ["/mnt/there"]
+    assert not [notice for notice in named.notices if "`--data DIR`" in str(notice.hint)]
+
+
+@pytest.mark.parametrize("env", [{}, {"DOCKER_HOST": ""}, {"DOCKER_HOST": "unix:///run/user/1/docker.sock"}])
+def test_engine_of_this_machine_has_its_paths(tmp_path: Path, env: dict[str, str]) -> None:
+    """A socket is this machine's."""
+    planned = plan(tmp_path, "img", env=env)
+    assert planned.data is not None
+    assert not [notice for notice in planned.notices if "another machine" in notice.text]
+
+
 def test_name_after_the_image_belongs_to_the_command(tmp_path: Path) -> None:
     """A name after the image belongs to the command."""
     planned = plan(tmp_path, "img", "app", "--name", "x")

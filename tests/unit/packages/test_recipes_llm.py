@@ -255,6 +255,22 @@ def test_fetch_records_the_full_commits_in_the_image(origin: tuple[Path, str], t
     assert (tmp_path / "root/opt/sources/name").read_text() == f"file://{path} {head}\nsub {commit}\n"
 
 
+@pytest.mark.parametrize("form", ["full", "short"])
+def test_fetch_records_the_public_address_where_a_mirror_answered(
+    origin: tuple[Path, str], tmp_path: Path, form: str
+) -> None:
+    """The image names the repository that the recipe names, not the machine that built it."""
+    path, commit = origin
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text(f'[url "file://{path}"]\n\tinsteadOf = https://git.invalid/some/thing\n')
+    script = f'export HOME="{home}"; fetch_git "$1" "$2" "$3"; record_source name "$3" "$4"'
+    ref = commit if form == "full" else commit[:9]
+    done = run_fetch(script, "https://git.invalid/some/thing", ref, tmp_path / "copy", tmp_path / "root")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "root/opt/sources/name").read_text() == f"https://git.invalid/some/thing {commit}\n"
+
+
 def test_llm_sources_are_pinned_by_a_commit_or_a_checksum() -> None:
     """Nothing is pinned by less than a commit or a checksum."""
     unpinned = set()

@@ -1,0 +1,142 @@
+"""Signed images with the real engine and Debian's registry: push, verify, run, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.real.conftest import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jetson_containers.engine.docker import DockerEngine
+    from tests.real.conftest import Registry
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "a password of the test"
+
+pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.timeout(300)]
+
+
+def call(folder: Path, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line with a cache and settings of its own, without a terminal."""
+    words = [sys.executable, "-m", "jetson_containers", *argv]
+    own = {"JETSON_CONTAINERS_CACHE": str(folder / "cache"), "XDG_CONFIG_HOME": str(folder / "config")}
+    whole = {**os.environ, "PYTHONPATH": str(ROOT), **own, **env}
+    return subprocess.run(
+        words, cwd=folder, env=whole, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    """A new key pair: the path without its ending."""
+    made = call(tmp_path, "keys", "new", "robots", COSIGN_PASSWORD=PASSWORD)
+    assert made.returncode == 0, made.stderr
+    return tmp_path / "robots"
+
+
+@pytest.fixture
+def image(engine: DockerEngine, scratch_base: str, registry: Registry) -> Callable[[str], str]:
+    """Gives an image a name in the registry."""
+
+    def named(name: str) -> str:
+        reference = f"{registry.host}/{PREFIX}/{name}"
+        engine.tag(scratch_base, reference)
+        return reference
+
+    return named
+
+
+def test_signed_image_runs_and_others_do_not(image: Callable[[str], str], pair: Path, tmp_path: Path) -> None:
+    """`push --sign` makes an image run under `--verify`, by its digest; unsigned, other key, offline are refused."""
+    signed, unsigned = image("signed:1"), image("unsigned:1")
+    key, public = str(pair.with_suffix(".key")), str(pair.with_suffix(".pub"))
+    pushed = call(tmp_path, "push", "--sign", key, signed, COSIGN_PASSWORD=PASSWORD)
+    assert pushed.returncode == 0, pushed.stderr
+    assert call(tmp_path, "push", unsigned).returncode == 0
+    reference = pushed.stdout.strip()
+    assert reference.startswith(signed.removesuffix(":1") + "@sha256:")
+
+    ran = call(tmp_path, "run", "--no-gpu", "--verify", public, signed, "true")
+    assert ran.returncode == 0, ran.stderr
+    shown = call(tmp_path, "run", "--no-gpu", "--dry-run", "--verify", public, signed, "true")
+    assert f" {reference} true" in shown.stdout
+    assert call(tmp_path, "config", "set", "verify_key", public).returncode == 0
+    by_setting = call(tmp_path, "run", "--no-gpu", unsigned, "true")
+    assert (by_setting.returncode, "has no signature by" in by_setting.stderr) == (1, True), by_setting.stderr
+    offline = call(tmp_path, "run", "--no-gpu", "--offline", signed, "true")
+    assert (offline.returncode, "cannot be looked up offline" in offline.stderr) == (2, True), offline.stderr
+
+    assert call(tmp_path, "keys", "new", "other", COSIGN_PASSWORD="").returncode == 0
+    other = call(tmp_path, "run", "--no-gpu", "--verify", "other.pub", signed, "true")
+    assert (other.returncode, "none of them by `other.pub`" in other.stderr) == (1, True), other.stderr
+    wrong = call(tmp_path, "push", "--sign", key, signed, COSIGN_PASSWORD="another")
+    assert (wrong.returncode, "password is wrong" in wrong.stderr) == (2, True), wrong.stderr
+    assert not any(PASSWORD in text for done in (pushed, ran, wrong, other) for text in (done.stdout, done.stderr))
+
+
+def test_signed_tag_that_was_moved_is_refused(
+    image: Callable[[str], str], pair: Path, engine: DockerEngine, tmp_path: Path
+) -> None:
+    """A tag that somebody moves to another image is refused; the digest that was signed still runs."""
+    signed = image("moved:1")
+    key, public = str(pair.with_suffix(".key")), str(pair.with_suffix(".pub"))
+    pushed = call(tmp_path, "push", "--sign", key, signed, COSIGN_PASSWORD=PASSWORD)
+    assert pushed.returncode == 0, pushed.stderr
+    _move(signed)
+    engine.untag(signed)
+    moved = call(tmp_path, "run", "--no-gpu", "--verify", public, signed, "true")
+    assert (moved.returncode, "has no signature by" in moved.stderr) == (1, True), moved.stderr
+    pinned = call(tmp_path, "run", "--no-gpu", "--verify", public, pushed.stdout.strip(), "true")
+    assert pinned.returncode == 0, pinned.stderr
+
+
+def test_signature_is_valid_for_openssl(image: Callable[[str], str], pair: Path, tmp_path: Path) -> None:
+    """OpenSSL verifies the signature that the registry holds, with the public key's file as it is."""
+    if shutil.which("openssl") is None:
+        pytest.skip("cannot run here: no openssl")
+    signed = image("openssl:1")
+    pushed = call(tmp_path, "push", "--sign", str(pair.with_suffix(".key")), signed, COSIGN_PASSWORD=PASSWORD)
+    digest = pushed.stdout.strip().rpartition("@")[2]
+    (layer,) = json.loads(_get(signed, f"manifests/{digest.replace(':', '-')}.sig"))["layers"]
+    (tmp_path / "payload").write_bytes(_get(signed, f"blobs/{layer['digest']}"))
+    value = layer["annotations"]["dev.cosignproject.cosign/signature"]
+    (tmp_path / "signature").write_bytes(base64.b64decode(value))
+    words = ["openssl", "dgst", "-sha256", "-verify", f"{pair}.pub", "-signature", "signature", "payload"]
+    checked = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert checked.stdout.strip() == "Verified OK", checked.stderr
+    assert digest in (tmp_path / "payload").read_text()
+
+
+def _address(reference: str, what: str) -> str:
+    host, _, path = reference.partition("/")
+    return f"http://{host}/v2/{path.rpartition(':')[0]}/{what}"
+
+
+def _get(reference: str, what: str, kind: str = "application/vnd.oci.image.manifest.v1+json") -> bytes:
+    with _ask(urllib.request.Request(_address(reference, what), headers={"Accept": kind})) as answer:
+        return bytes(answer.read())
+
+
+def _ask(request: urllib.request.Request) -> Any:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
+
+
+def _move(reference: str) -> None:
+    """Let the tag of an image point to other bytes: its manifest with one more annotation."""
+    tag, kind = reference.rpartition(":")[2], "application/vnd.docker.distribution.manifest.v2+json"
+    manifest = json.loads(_get(reference, f"manifests/{tag}", kind))
+    data = json.dumps({**manifest, "annotations": {"moved": "yes"}}).encode()
+    place = _address(reference, f"manifests/{tag}")
+    _ask(urllib.request.Request(place, data, {"Content-Type": manifest["mediaType"]}, method="PUT")).close()
