@@ -63,9 +63,13 @@ preflight
 need_python
 bootstrap
 if [ "$NO_ENGINE" = 1 ]; then
-  docker_answers || say "note: no container engine answers here; the catalog, plans and autotag work without one"
+  if docker_refuses; then
+    say "note: $(id -un) may not use the container engine that runs here: sudo usermod -aG docker $(id -un) && newgrp docker"
+  elif ! docker_answers; then
+    say "note: no container engine answers here; the catalog, plans and autotag work without one"
+  fi
 else
   need_engine
 fi
 [ "$LINK" = 0 ] || { link_cli; install_help; }
-say "jetson-containers is ready: try  ./jetson-containers list  and  ./quickstart.sh"
+say "jetson-containers is ready after $(since 0): try  ./jetson-containers list  and  ./quickstart.sh"

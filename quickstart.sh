@@ -37,18 +37,27 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-step() { # prints a public command as it can be pasted, then runs it
+announce() { # prints a public command as it can be pasted
   local shown
   shown=$(printf '%q ' "$@")
   say ""
   say "\$ ${shown% }"
+}
+
+step() { # the same, then runs it and says how long it took
+  local began=$SECONDS
+  announce "$@"
   "$@"
+  say "  took $(since "$began")"
 }
 
 cd "$ROOT"
 say "This sets up jetson-containers in $ROOT. It may install with apt-get: a container engine (docker.io), Python's venv"
 say "module, and mmdebstrap where no container registry answers; and it starts dockerd when that does not run."
+say "The first run takes 30 minutes or more on a small machine, nearly all of it compiling llama.cpp; the next one seconds."
 if [ "$NO_ENGINE" = 1 ] && ! docker_answers; then
+  docker_refuses && die "a container engine runs here, and $(id -un) may not use it" \
+    "sudo usermod -aG docker $(id -un) && newgrp docker"
   die "no container engine answers, and --no-engine keeps this from installing one" \
     "ask an administrator to run: sudo apt-get install -y docker.io && sudo usermod -aG docker $(id -un)"
 fi
@@ -59,11 +68,10 @@ bootstrap
 
 export JETSON_CONTAINERS_ALLOW_INSTALL=1
 step ./build.sh llama_cpp
-say ""
-say "\$ ./autotag llama_cpp"
+announce ./autotag --disable registry,build llama_cpp
 IMAGE=$(./autotag --disable registry,build llama_cpp)
 say "$IMAGE"
 step ./run.sh "$IMAGE" llama-cli --version
 step ./jetson-containers llm chat "$MODEL" --image "$IMAGE" --quantization Q4_K_M --prompt "$PROMPT" </dev/null
 say ""
-say "Done. Go on with:  ./jetson-containers llm chat $MODEL   (a conversation; /exit ends it)"
+say "Done in $(since 0). Go on with:  ./jetson-containers llm chat $MODEL   (a conversation; /exit ends it)"

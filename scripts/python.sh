@@ -12,6 +12,35 @@ die() { # message, hint
   exit 4
 }
 
+TICK="${TICK:-10}" # seconds between two lines of `watched`
+
+since() { # seconds of $SECONDS when it began; prints how long ago that was
+  local spent=$((SECONDS - $1))
+  if [ "$spent" -lt 60 ]; then printf '%ds' "$spent"; else printf '%dm%02ds' $((spent / 60)) $((spent % 60)); fi
+}
+
+watched() { # what is done, command...; while it runs a line now and then, at the end how long it took
+  local what="$1" began=$SECONDS ticker status=0
+  shift
+  say "$what"
+  (
+    trap 'kill "$sleeping" 2>/dev/null; exit 0' TERM
+    while :; do
+      sleep "$TICK" &
+      sleeping=$!
+      wait "$sleeping"
+      kill -0 $$ 2>/dev/null || exit 0 # Ctrl-C does not reach what runs in the background
+      say "  $what: $(since "$began") so far"
+    done
+  ) </dev/null >/dev/null &
+  ticker=$!
+  "$@" || status=$?
+  kill "$ticker" 2>/dev/null || true
+  wait "$ticker" 2>/dev/null || true
+  if [ "$status" = 0 ]; then say "  done in $(since "$began")"; else say "  failed after $(since "$began")"; fi
+  return "$status"
+}
+
 python_is_new() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
 
 find_python() { # prints the first interpreter >= 3.10 on PATH
@@ -115,7 +144,8 @@ bootstrap() { # the one entry: afterwards $PYTHON runs jetson_containers
       say "making the virtual environment $VENV (once)"
       [ -x "$PYTHON" ] || make_venv || exit 4
       # Every file has to have the hash that the lock has for it, wherever the index of this machine takes it from.
-      "$PYTHON" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$ROOT/requirements.lock" >&2 || exit 4
+      watched "installing $(grep -c '^[a-z].*==' "$ROOT/requirements.lock") Python packages into it" \
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$ROOT/requirements.lock" >&2 || exit 4
       cp "$ROOT/requirements.lock" "$VENV/.installed"
     ) || die "the virtual environment $VENV could not be made" \
       "run ./install.sh, which also installs what the system lacks; the lines above say what failed"

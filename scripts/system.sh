@@ -31,20 +31,25 @@ apt_install() { # packages; says what it installs
   command -v apt-get >/dev/null 2>&1 || die "no apt-get here to install: $*" "install them with this system's package tool"
   can_be_root || die "installing $* needs root" "ask an administrator to run: sudo apt-get install -y --no-install-recommends $*"
   agree "Install with apt-get: $*?" || die "$* not installed" "sudo apt-get install -y --no-install-recommends $*"
-  say "+ apt-get install -y --no-install-recommends $*"
   if [ "$APT_UPDATED" = 0 ]; then
-    as_root apt-get update -qq >&2 || say "warning: apt-get update failed; trying with the lists that are here"
+    watched "+ apt-get update" as_root apt-get update -qq >&2 || say "warning: apt-get update failed; trying with the lists that are here"
     APT_UPDATED=1
   fi
   local log
   log=$(mktemp)
-  if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 </dev/null; then
+  if ! watched "+ apt-get install -y --no-install-recommends $*" logged "$log" as_root \
+    env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$@"; then
     tail -n 20 "$log" >&2
     rm -f "$log"
     die "apt-get could not install: $*" "the lines above say why"
   fi
   rm -f "$log"
+}
+
+logged() { # file, command...; its output goes there
+  local log="$1"
+  shift
+  "$@" >"$log" 2>&1 </dev/null
 }
 
 apt_missing() { # prints those of the packages that are not installed
@@ -105,6 +110,15 @@ docker_answers() { # any client on PATH, any way the environment points to an en
   local client
   for client in $(type -aP docker | sort -u); do
     "$client" version --format '{{.Server.Version}}' >/dev/null 2>&1 && return 0
+  done
+  return 1
+}
+
+docker_refuses() { # an engine runs, and this user may not use it
+  local client said
+  for client in $(type -aP docker | sort -u); do
+    said=$("$client" version --format '{{.Server.Version}}' 2>&1) && continue
+    case "${said,,}" in *"permission denied"*) return 0 ;; esac
   done
   return 1
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,7 +26,9 @@ def render() -> str:
     """The whole page."""
     from jetson_containers.cli.main import COMMANDS, cli
 
-    root = click.Context(cli, info_name="jetson-containers", terminal_width=100, max_content_width=100)
+    root = click.Context(
+        cli, info_name="jetson-containers", terminal_width=100, max_content_width=100, **_settings(cli)
+    )
     parts = [INTRO, _section("jetson-containers", cli, root, 2)]
     for name in sorted(COMMANDS):
         command = cli.get_command(root, name)
@@ -39,12 +42,19 @@ def _command(title: str, command: click.Command, parent: click.Context, depth: i
         from jetson_containers.launch.command import HELP
 
         return [f"{'#' * depth} {title}\n\n```text\n{HELP.strip()}\n```\n"]
-    context = click.Context(command, info_name=title.rsplit(maxsplit=1)[-1], parent=parent, terminal_width=100)
+    context = click.Context(
+        command, info_name=title.rsplit(maxsplit=1)[-1], parent=parent, terminal_width=100, **_settings(command)
+    )
     parts = [_section(title, command, context, depth)]
     if isinstance(command, click.Group):
         for name, child in sorted(command.commands.items()):
             parts += _command(f"{title} {name}", child, context, depth + 1)
     return parts
+
+
+def _settings(command: click.Command) -> dict[str, Any]:
+    """What the command's own context has: click adds `-h` by it."""
+    return {name: value for name, value in command.context_settings.items() if name == "help_option_names"}
 
 
 def _section(title: str, command: click.Command, context: click.Context, depth: int) -> str:

@@ -316,7 +316,7 @@ def refusal(choice: ImageChoice) -> JetsonError:
         message = f"no image of {names} can run here ({summary(choice.platform)})"
     return NoCompatibleImageError(
         message,
-        details=[*refusals(choice.candidates), *(problem.message for problem in choice.problems)],
+        details=[*refusals(choice.candidates, choice.request), *(problem.message for problem in choice.problems)],
         hint=_engine_first(choice)
         or f"build one with {command('./build.sh', *choice.request)}, or run "
         f"{command('./autotag', '-y', *choice.request)}",
@@ -328,7 +328,7 @@ def _engine_first(choice: ImageChoice) -> str | None:
     return next((problem.hint for problem in choice.problems if isinstance(problem, EnginePermissionError)), None)
 
 
-def refusals(judged: Iterable[Judged]) -> list[str]:
+def refusals(judged: Iterable[Judged], request: Sequence[str] = ("PACKAGE",)) -> list[str]:
     """Why images are refused: the nearest, then one line per rule with how many it refuses and the nearest of them."""
     refused = [entry for entry in judged if not entry.verdict.ok]
     if not refused:
@@ -346,7 +346,7 @@ def refusals(judged: Iterable[Judged]) -> list[str]:
         count = f"{len(entries)} image{'s' if len(entries) > 1 else ''}"
         like = f"as {example.candidate.reference}: {example.verdict.reason}"
         lines.append(f"{rule:<{width}}  {count}, {like if example is not first else 'with the nearest'}")
-    return [*lines, "`--explain` shows each"]
+    return [*lines, f"{command('./autotag', '--explain', *request)} shows each"]
 
 
 def explain(choice: ImageChoice, console: Console) -> None:

@@ -27,7 +27,7 @@ from jetson_containers.core.errors import (
     PackageTestError,
     RecipeError,
 )
-from jetson_containers.dockerfile.inject import JOB_ARGS, takes_jobs
+from jetson_containers.dockerfile.inject import JOB_ARGS, as_written, takes_jobs
 from jetson_containers.engine.interface import BuildRequest, OutOfMemoryError
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind
@@ -231,7 +231,7 @@ class StageBuilder:
             return time.monotonic() - began
 
     def _show(self, node: Node, log: Log) -> Callable[[str], None]:
-        return lambda line: self.progress.line(node.stage.package, log.write(line))
+        return lambda line: self.progress.line(node.stage.package, as_written(log.write(line)))
 
     def request(self, node: Node, jobs: int, recorded: Mapping[str, Any]) -> BuildRequest:
         """Make the build request of a stage that is given so many compile jobs."""
@@ -313,7 +313,7 @@ class StageBuilder:
             node=node,
             error=error,
             finding=finding,
-            lines=tuple(diagnosis.relevant(lines[1:], TAIL)),
+            lines=tuple(map(as_written, diagnosis.relevant(lines[1:], TAIL))),
             log=log.path,
             number=(finding.number if finding else 0) or len(lines),
             jobs=share.jobs,

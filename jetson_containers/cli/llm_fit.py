@@ -14,7 +14,7 @@ from jetson_containers.core.console import columns, width_of, wrapped
 from jetson_containers.core.errors import JetsonError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jetson_containers.core.settings import Settings
     from jetson_containers.llm.fit.machine import Machine
@@ -104,10 +104,27 @@ def fit(app: App, *, model: str, question: FitQuestion) -> int:
     if version:
         app.console.info(f"note: {answer.best.runtime} is {version} on L4T {answer.machine.release}")
     width = width_of(app.console.out)
-    for line in lines(answer, model, one=bool(question.runtime) and not question.every_quantization, width=width):
+    asked = (model, *_given_again())
+    for line in lines(answer, asked, one=bool(question.runtime) and not question.every_quantization, width=width):
         for part in wrapped(line, width):
             app.console.result(part)
     return _exit_code(answer, question)
+
+
+def _given_again() -> list[str]:
+    """The options of this command line that a second question about the same machine and model repeats."""
+    context = click.get_current_context()
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if not isinstance(parameter, click.Option) or parameter.is_flag or name == "runtime":
+            continue
+        if source is click.core.ParameterSource.COMMANDLINE:
+            values = context.params[name]
+            for value in values if isinstance(values, tuple) else (values,):
+                words += [parameter.opts[-1], f"{value:g}" if isinstance(value, float) else str(value)]
+    return words
 
 
 def _exit_code(answer: FitAnswer, question: FitQuestion) -> int:
@@ -163,9 +180,10 @@ def _version(app: App, runtime: str) -> str:
     return str(package.version or "")
 
 
-def lines(answer: FitAnswer, asked: str, *, one: bool, width: int = 0) -> list[str]:
+def lines(answer: FitAnswer, asked: Sequence[str], *, one: bool, width: int = 0) -> list[str]:
     """The answer as text: one verdict line, then the breakdown or all runtimes, then what to type.
 
+    `asked` is the model, with the options that say for which machine.
     `width` is that of the terminal; 0: any.
     """
     best = answer.best
@@ -183,7 +201,7 @@ def lines(answer: FitAnswer, asked: str, *, one: bool, width: int = 0) -> list[s
     elif not best.fits:
         shown.append("nothing smaller was found that fits on any board")
     if not one and len(answer.fits) > 1:
-        shown.append(f"details: {errors.command('jetson-containers', 'llm', 'fit', asked, '--runtime', best.runtime)}")
+        shown.append(f"details: {errors.command('jetson-containers', 'llm', 'fit', *asked, '--runtime', best.runtime)}")
     return shown
 
 

@@ -77,6 +77,7 @@ JOBS_TARGET = "/dev/jetson/jobs"
 # What the setting `mirrors` tells the commands (`mirror_script`) comes as a secret too: no address is in an image.
 MIRRORS_SECRET_ID = "jetson_mirrors"  # noqa: S105 - the id of a secret, not a secret
 MIRRORS_TARGET = "/dev/jetson/mirrors.sh"
+_OWN_MOUNT = re.compile(r" --mount=\S*\btarget=/dev/jetson/\S*")
 _READ_SCRIPT = f". {MIRRORS_TARGET}; "
 _OWN_TRAP = "jetson_own_trap=1; "
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
@@ -519,6 +520,15 @@ def _arg_lines(*, mounts: bool, ca_bundle: bool, wheelhouse: bool, index_url: bo
     if index_url:
         words.append("PIP_INDEX_URL")
     return [f"ARG {' '.join(words)}"] if words else []
+
+
+def as_written(line: str) -> str:
+    """A line of a build's output without the mounts that are ours: they hide the recipe's own instruction.
+
+    >>> as_written("#5 [2/2] RUN --mount=type=secret,id=jetson_ca,target=/dev/jetson/ca.crt,mode=0444 make")
+    '#5 [2/2] RUN make'
+    """
+    return _OWN_MOUNT.sub("", line)
 
 
 def quoted(value: str) -> str:

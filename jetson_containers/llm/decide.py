@@ -125,6 +125,7 @@ def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> De
     """
     model, runtime = found.model, found.runtime
     warnings = _warnings(request, model, runtime)
+    _refuse_long_context(request, model)
     job = make_job(request, model, runtime, found.target)
     _refuse_impossible(runtime, job)
     forecast, unpredicted = None, ""
@@ -210,6 +211,15 @@ def _warnings(request: LlmRequest, model: Model, runtime: Runtime) -> tuple[tupl
     if not listed and not request.anyway:
         raise UsageError(model.problem, hint="use `--anyway` to continue; it is not known whether anything runs it")
     return ((f"it is not known whether {model.name} fits", model.problem),)
+
+
+def _refuse_long_context(request: LlmRequest, model: Model) -> None:
+    """Raises UsageError where more is asked than a model takes that no forecast is made for: its server would end."""
+    if model.max_context and request.context > model.max_context and not request.anyway:
+        raise UsageError(
+            f"{model.name} takes at most {model.max_context} tokens, and `--context {request.context}` asks for more",
+            hint="leave out `--context`, or use `--anyway` to try it",
+        )
 
 
 def _refuse_impossible(runtime: Runtime, job: Job) -> None:

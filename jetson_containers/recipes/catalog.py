@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 BUILT_IN = ROOT / "packages"
 
+UPSTREAM_HINT = "; `--upstream master` also reads dusty-nv's packages, which have ROS and more for robots"
 LIST_HINT = "`jetson-containers list` shows all packages, `jetson-containers search TEXT` looks in their descriptions"
 
 
@@ -206,7 +207,7 @@ class Catalog:
             details = [f"absent on this platform: {', '.join(elsewhere)}"] if elsewhere else []
             hint = f"there is {_listed(versions)}" if versions else f"{_why(family)} says why"
             return UnknownPackageError(f"package `{family}`{asked} has no `{name}`", hint=hint, details=details)
-        hint = (not asked and directory_hint(name)) or self._suggestion(name, asked_by) or LIST_HINT
+        hint = (not asked and directory_hint(name)) or self._suggestion(name, asked_by) or f"{LIST_HINT}{UPSTREAM_HINT}"
         return UnknownPackageError(f"there is no package `{name}`{asked.rstrip(',')}", hint=hint)
 
     def _suggestion(self, name: str, asked_by: str = "") -> str | None:

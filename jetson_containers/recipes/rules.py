@@ -285,7 +285,10 @@ def _judge_sm(clause: Clause, platform: Platform) -> tuple[bool, str]:
     ok = all(matching) if clause.op == "!=" else any(matching)
     if clause.op == "!=" and not ok:
         have = ", ".join(map(str, platform.sm))
-        return ok, f"it has no code for sm_{clause.value}, and this platform has SM {have} (`{clause.text}`)"
+        return (
+            ok,
+            f"it has no code for sm_{clause.value}, and images of this platform are for SM {have} (`{clause.text}`)",
+        )
     built_for = (
         "SM " + ", ".join(map(str, platform.sm)) if platform.sm else "this platform has no GPU architecture, which"
     )

@@ -26,6 +26,8 @@ LONGEST_ANSWER = 40_000_000_000  # bytes: the hub's storage gives files above 50
 # What the client raises for an answer that is JSON, but not the hub's.
 _NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
+_NO_NAME = ("Name or service not known", "Temporary failure in name resolution", "No address associated with hostname")
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -145,7 +147,10 @@ class Hub:
             raise error
         code = status_of(error)
         what = f"HTTP {code}" if code is not None else one_line(self.token.redact(str(error))) or type(error).__name__
-        self._say(f"the hub: {what}; asking again in {wait:.0f} s")
+        if any(text in what for text in _NO_NAME):
+            what = "its name cannot be resolved (no network, or no DNS)"
+        host = self.endpoint.partition("://")[2].partition("/")[0] or self.endpoint
+        self._say(f"{host}: {what}; asking again in {wait:.0f} s (attempt {failures + 1} of {patience.tries})")
         self.stop.pause(wait)
 
     @contextlib.contextmanager

@@ -160,12 +160,12 @@ def test_autotag_prefer_native_puts_native_cuda_first(tmp_path: Path, prefer: li
 def test_refusals_name_the_nearest_and_give_one_line_per_reason(tmp_path: Path) -> None:
     """The refusals are the nearest image and one line per rule, with how many it refuses."""
     choice = choose(["mlc"], THOR, (hub(tmp_path),), AutotagOptions())
-    rows = refusals(choice.candidates)
+    rows = refusals(choice.candidates, ["mlc", "llama_cpp>=1"])
     rules = [entry.verdict.rule for entry in choice.candidates]
     assert rows[0].startswith("nearest: dustynv/mlc:0.20.0-r36")
     assert [row.split()[0] for row in rows[1:-1]] == list(dict.fromkeys(rules))
     assert sum(int(row.split()[1]) for row in rows[1:-1]) == len(rules) == 29
-    assert rows[-1] == "`--explain` shows each"
+    assert rows[-1] == "`./autotag --explain mlc 'llama_cpp>=1'` shows each"
     error = refusal(choice)
     assert error.message == "no image of mlc can run here (L4T 38.4.0, sbsa, CUDA 13.0)"
     assert isinstance(error, NoCompatibleImageError)

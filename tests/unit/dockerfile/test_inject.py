@@ -366,3 +366,13 @@ class TestMirrors:
         lines = inject.with_mirrors(text, everywhere=False).split("\n")
         changed = [new != old for new, old in zip(lines, text.split("\n"), strict=True)]
         assert changed == [False, False, False, True, True, False, False, False, False]
+
+
+def test_inject_as_written_shows_the_instruction_of_the_recipe() -> None:
+    """Every mount that is added is left out of what is shown, and the recipe's own stays."""
+    text = "FROM x\nRUN --mount=type=cache,target=/root/.cache make all\n"
+    shown = inject.prepare(text, ca_bundle=True, wheelhouse=True, mounts=True)
+    (added,) = [line for line in shown.splitlines() if "make all" in line]
+    assert added.count("--mount=") > 1
+    assert inject.as_written(f"#5 [2/2] {added}").startswith("#5 [2/2] RUN --mount=type=cache,target=/root/.cache")
+    assert inject.as_written(added).count("--mount=") == 1

@@ -137,3 +137,15 @@ def test_decide_bounds_the_default_context_by_what_a_file_here_was_trained_for()
     model = Model(asked="m.gguf", name="m", path="/data/m.gguf", identity="m", prepared="llama_cpp", shape=held)
     found = Findings(model=model, runtime=runtime_named("llama_cpp"), target=Target(platform=ORIN, versions={}))
     assert decide(LlmRequest(model="m.gguf"), found).job.context == 1024
+
+
+def test_decide_refuses_a_context_that_no_forecast_would_refuse() -> None:
+    """A model that nothing is predicted for says what it takes; more would end its server without a reason."""
+    model = Model(asked="tiny", name="tiny-llama", path="/data/t", identity="t", max_context=512)
+    found = Findings(model=model, runtime=runtime_named("llama_cpp"), target=Target(
+        platform=detect.parse_target("cpu"), device="cpu"
+    ))  # fmt: skip
+    with pytest.raises(UsageError, match=r"at most 512 tokens.*--context 513"):
+        decide(LlmRequest(model="tiny", context=513), found)
+    assert decide(LlmRequest(model="tiny", context=512), found).job.context == 512
+    assert decide(LlmRequest(model="tiny", context=513, anyway=True), found).job.context == 513

@@ -158,7 +158,7 @@ def test_rule_check_has_a_reason(rule: str, where: str) -> None:
         (">=24.04", DEBIAN, "Debian 12, comparable to Ubuntu 22.04, does not satisfy `>=24.04`"),
         ("sbsa", ORIN, "the architecture tegra does not satisfy `sbsa`"),
         (">=sm90", ORIN, "SM 87 does not satisfy `>=sm90`"),
-        ("!=sm87", ORIN, "it has no code for sm_87, and this platform has SM 87 (`!=sm87`)"),
+        ("!=sm87", ORIN, "it has no code for sm_87, and images of this platform are for SM 87 (`!=sm87`)"),
         ("cuda-wheels", ORIN, "the setting `cuda_source`, which is `apt`, does not satisfy `cuda-wheels`"),
         ("cuda-repository", ORIN, "NVIDIA's apt repository ubuntu2204/arm64 satisfies `cuda-repository`"),
         (

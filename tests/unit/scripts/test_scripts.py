@@ -236,3 +236,41 @@ def test_install_script_gets_a_newer_python_by_uv(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "no Python 3.10 or newer" in done.stderr
     assert "--python >=3.10" in calls.read_text()
+
+
+def test_scripts_watched_command_says_that_it_runs_and_what_became_of_it(tmp_path: Path) -> None:
+    """A long command is announced, seen to run, and its end is said; its output and status are its own."""
+    log = tmp_path / "log"
+    script = f"""
+    set -euo pipefail
+    ROOT={ROOT} TICK=0.05
+    . "$ROOT/scripts/python.sh"
+    waits() {{ until grep -q 'making tea: .* so far' {log}; do sleep 0.05; done; echo result; }}
+    watched "making tea" waits
+    watched "breaking it" false || echo "status $?"
+    """
+    with log.open("w") as err:
+        done = subprocess.run(
+            ["bash", "-c", script], stdout=subprocess.PIPE, stderr=err, text=True, timeout=60, check=True
+        )
+    assert done.stdout == "result\nstatus 1\n"
+    said = log.read_text().splitlines()
+    assert said[0] == "making tea"
+    assert re.fullmatch(r"  making tea: \d+s so far", said[1])
+    assert any(re.fullmatch(r"  done in \d+s", line) for line in said)
+    assert re.fullmatch(r"  failed after \d+s", said[-1])
+
+
+def test_scripts_name_the_group_where_the_engine_refuses_the_user(bare: dict[str, str]) -> None:
+    """An engine that runs and may not be used is no missing engine: nothing is to be installed."""
+    docker = Path(bare["PATH"]) / "docker"
+    docker.write_text("#!/bin/bash\necho 'permission denied while trying to connect' >&2\nexit 1\n")
+    docker.chmod(0o755)
+    done = as_nobody("./quickstart.sh", "--no-engine", env=bare)
+    assert (done.returncode, done.stderr.count("error:")) == (4, 1)
+    assert "may not use it" in done.stderr
+    assert "sudo usermod -aG docker" in done.stderr
+    assert "apt-get install -y docker.io" not in done.stderr
+    installed = as_nobody("./install.sh", "--no-engine", "--no-link", env=bare)
+    assert installed.returncode == 0, installed.stderr
+    assert "may not use the container engine" in installed.stderr

@@ -295,7 +295,9 @@ def test_retry_after_errors_of_the_hub(
         hub.fail("/storage/", **fault)
     assert Path(run("org/tiny/model.safetensors")[0].path).read_bytes() == WEIGHTS
     assert run.slept == slept
-    assert "asking again" in run.said
+    host = hub.url.partition("://")[2]
+    assert f"{host}: " in run.said
+    assert "asking again in 1 s (attempt 2 of " in run.said or slept[0] != 1.0
 
 
 def test_retry_after_a_silent_connection(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -490,7 +490,8 @@ def test_fit_shows_a_table_without_a_runtime() -> None:
     code, out = run("Qwen2.5-1.5B-Instruct", "--board", "xavier-nx-8gb")
     assert code == 0
     assert "impossible" in out
-    assert out.splitlines()[-1].startswith("details: `jetson-containers llm fit Qwen2.5-1.5B-Instruct --runtime ")
+    asks = "details: `jetson-containers llm fit Qwen2.5-1.5B-Instruct --board xavier-nx-8gb --runtime "
+    assert out.splitlines()[-1].startswith(asks)
 
 
 @pytest.mark.parametrize("runtime", [(), ("--runtime", "llama_cpp")])
