@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(ROOT / "jetson-containers")
-REQUESTS = 150
-ROUNDS = 3
+REQUESTS = 100
+ROUNDS = 6
 TOKENS = 128
 AT_ONCE = 8
 
@@ -38,7 +38,7 @@ AT_ONCE = 8
 def served(data: Path, image: str, *, checks: bool) -> Iterator[int]:
     """The port of a server."""
     env = {**os.environ, "JETSON_CONTAINERS_DATA": str(data), "JETSON_CONTAINERS_CHECK_REQUESTS": str(checks).lower()}
-    argv = [COMMAND, "llm", "serve", "tiny", "--image", image, "--detach", "--another", "--json"]
+    argv = [COMMAND, "llm", "serve", "tiny", "--image", image, "--detach", "--another", "--json", "--threads", "1"]
     shown = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout
     answer = json.loads(shown)
     try:
@@ -49,7 +49,7 @@ def served(data: Path, image: str, *, checks: bool) -> Iterator[int]:
 
 def ask(port: int, method: str, path: str, body: Any = None) -> bytes:
     """The answer's body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     with contextlib.closing(connection):
         connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
         return connection.getresponse().read()
@@ -113,20 +113,29 @@ def main() -> int:
             for name, found in rows.items():
                 with served(given.data or Path(folder) / "data", image, checks=name == "checked") as port:
                     found.append(measured(port))
-    medians = {
-        name: {key: round(statistics.median(row[key] for row in found), 3) for key in found[0]}
-        for name, found in rows.items()
-    }
+    medians = {name: _of_rounds(found, best=False) for name, found in rows.items()}
+    best = {name: _of_rounds(found, best=True) for name, found in rows.items()}
     load = os.getloadavg()[0]
     result = {
         "measured": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "machine": platform.machine(),
-        "cores": os.cpu_count(), "load": round(load, 1), "image": image, "rounds": ROUNDS, **medians,
+        "cores": os.cpu_count(), "load": round(load, 1), "image": image, "rounds": ROUNDS,
+        "median": medians, "best": best,
     }  # fmt: skip
-    for key in medians["bare"]:
-        bare, checked = medians["bare"][key], medians["checked"][key]
-        sys.stdout.write(f"{key:16} {bare:9.2f} {checked:9.2f} {checked - bare:+9.2f}\n")
+    for what, found in (("median", medians), ("best", best)):
+        for key in found["bare"]:
+            sys.stdout.write(f"{what:8}{key:16} {found['bare'][key]:9.2f} {found['checked'][key]:9.2f}\n")
     (Path(__file__).parent / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return 0
+
+
+def _of_rounds(found: list[dict[str, float]], *, best: bool) -> dict[str, float]:
+    """The median of the rounds, or the one that the rest of the machine disturbed least."""
+    taken = {}
+    for key in found[0]:
+        values = [row[key] for row in found]
+        least_disturbed = max(values) if key.startswith("tokens_per_s") else min(values)
+        taken[key] = round(least_disturbed if best else statistics.median(values), 3)
+    return taken
 
 
 if __name__ == "__main__":

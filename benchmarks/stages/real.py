@@ -5,7 +5,8 @@
 
 Measured, in seconds, each as the median of paired runs:
 
-- `chain`: a chain of packages is built from nothing, by `build` and by one `docker build` after the other. Every stage
+- `chain`: a chain of packages is built from nothing, by `build` and by one `docker build` after the other, both with
+  the client and the builder that `build` chooses: two builders differ by more than what we add. Every stage
   works for `--work` seconds of the clock, so that the rest of a pair is what the tools take.
 - `again`: the same with everything built: one `build`, and as many `docker build` from the layer cache.
 - with `--newer` also `wide`: packages that stand beside each other on one, by bake and stage by stage.
@@ -36,12 +37,34 @@ from typing import TYPE_CHECKING, Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+
+from jetson_containers.core import settings  # noqa: E402 - this checkout stands on the module path
+from jetson_containers.engine import argv, docker, probe  # noqa: E402
+from jetson_containers.engine.interface import Builder  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 BRIDGE = f"jbench{os.getpid()}"  # two runs at once must not share one
 COMMAND = "ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\nRUN sleep {work}; echo {text} >>/stages\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainBuilder:
+    """How a user calls the builder that `build` chooses; `env` selects it."""
+
+    words: Sequence[str]
+    env: Mapping[str, str]
+
+    @classmethod
+    def chosen(cls, env: Mapping[str, str]) -> PlainBuilder:
+        """Ask our engine for its client and builder."""
+        host = probe.ProbedHost.real(dict(env))
+        capabilities = docker.DockerEngine(settings.load({"engine": "auto"}, files=()), host=host).capabilities
+        buildx = capabilities.builder is Builder.BUILDX
+        words = [capabilities.client, *(("buildx", "build", "--load") if buildx else ("build",))]
+        return cls(words=words, env=argv.builder_env(capabilities.builder))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +75,7 @@ class Bench:
     folder: Path
     base: str
     work: float
+    builder: PlainBuilder
 
     def tree(self, names: Sequence[str], depends: Callable[[int], str]) -> Path:
         """A tree of small packages whose texts nobody has built before."""
@@ -74,15 +98,16 @@ class Bench:
         began = time.monotonic()
         below = self.base
         for name in names:
-            argv = ["docker", "build", "--quiet", "--network=host", f"--build-arg=BASE_IMAGE={below}"]
+            argv = [*self.builder.words, "--quiet", "--network=host", f"--build-arg=BASE_IMAGE={below}"]
             below = f"{tag}:{name}"
-            self.timed([*argv, f"--tag={below}", str(tree / "bench" / name)])
+            self.timed([*argv, f"--tag={below}", str(tree / "bench" / name)], self.builder.env)
         return time.monotonic() - began
 
-    def timed(self, argv: Sequence[str]) -> float:
-        """Seconds of a command, which must succeed."""
+    def timed(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> float:
+        """Seconds of a command, which must succeed; `env` comes on top of the environment."""
         began = time.monotonic()
-        done = subprocess.run(argv, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False)
+        both = {**self.env, **(env or {})}
+        done = subprocess.run(argv, cwd=ROOT, env=both, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(argv)}\n{done.stdout}{done.stderr}")
         return time.monotonic() - began
@@ -232,9 +257,15 @@ def main() -> None:
             env = {**undo.enter_context(newer_engine(folder)), **cache}
             saved = subprocess.Popen(["docker", "image", "save", given.base], stdout=subprocess.PIPE)
             subprocess.run(["docker", "image", "load"], env=env, stdin=saved.stdout, capture_output=True, check=True)
-        bench = Bench(env=env, folder=folder, base=given.base, work=given.work)
+        bench = Bench(env=env, folder=folder, base=given.base, work=given.work, builder=PlainBuilder.chosen(env))
         load = [round(value, 1) for value in os.getloadavg()]  # processes that want a core; compare with `cores`
-        machine = {"engine": engine_of(env), "cores": os.cpu_count(), "load": load}
+        machine = {
+            "engine": engine_of(env),
+            "client": " ".join(bench.builder.words),
+            **bench.builder.env,
+            "cores": os.cpu_count(),
+            "load": load,
+        }
         result: dict[str, Any] = {**machine, "chain": chain(bench, given.stages, given.runs)}
         if given.newer and not given.chain_only:
             result["chain by bake"] = bakes(bench, given.stages, given.runs)

@@ -89,6 +89,7 @@ RESULTS: dict[str, Any] = {
         [{"file": str, "line": Maybe(int), "rule": str, "severity": str, "message": str, "remedy": str}],
         [FieldsOf("lint.findings:LintRule")],
     )),
+    "keys new": {"private": str, "public": str},
     "list": [With(_PACKAGE, {"absent?": str})],
     "llm bench": OneOf((FieldsOf("llm.bench:BenchReport", {"power": _POWER}), _COMMANDS)),
     "llm chat": OneOf((FieldsOf("llm.chat:ChatAnswer", {"tokens_per_s": Maybe(float)}), _COMMANDS)),
@@ -114,6 +115,10 @@ RESULTS: dict[str, Any] = {
         "left_out": [str],
     },
     "new": {"directory": str, "files": [str]},
+    "outdated": [{
+        "kind": str, "name": str, "version": str, "packages": [str], "state": str, "newest": Maybe(str),
+        "vulnerabilities": Maybe([str]), "unknown": [str],
+    }],
     "prune": {
         "removed": [str], "dry_run": bool, "bytes": Maybe(int), "build_cache?": Maybe(int), "logs?": [str],
         "log_bytes?": int,

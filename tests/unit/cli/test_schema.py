@@ -15,6 +15,8 @@ from jetson_containers.cli.schema import documents
 from jetson_containers.cli.schema_types import DIALECT, FieldsOf, MapOf, Maybe, OneOf, With, schema
 from jetson_containers.llm.bench import BenchReport, BenchRow, Spread
 from jetson_containers.llm.power import PowerReport
+from jetson_containers.updates.pins import UpstreamPin
+from jetson_containers.updates.report import PinStatus
 from tests.lint.test_options import commands
 from tests.paths import ROOT_DIR
 from tests.unit.cli.test_tables import GGUF, place
@@ -75,7 +77,8 @@ TYPED = {
 }  # fmt: skip
 # Results of what needs a board, a registry or a real engine; their forms are those of the dataclasses they print.
 NOT_TYPED = {
-    "bundle", "download", "farm status", "llm bench", "llm metrics", "llm ps", "llm stop", "login", "logout",
+    "bundle", "download", "farm status", "keys new", "outdated",
+     "llm bench", "llm metrics", "llm ps", "llm stop", "login", "logout",
     "mirror fill", "registry refresh", "test", "update", "verify",
 }  # fmt: skip
 
@@ -161,6 +164,17 @@ def test_schemas_hold_for_a_benchmark(capsys: pytest.CaptureFixture[str]) -> Non
     for report in (least, full):
         Console(as_json=True).result_json(report)
         check("llm bench", capsys.readouterr().out)
+
+
+def test_schemas_hold_for_pins(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pin of which all is known, and one of which nothing is."""
+    from jetson_containers.core.console import Console
+
+    pin = UpstreamPin(kind="pypi", name="a", version="1")
+    known = PinStatus(pin=pin, held_by=("b",), state="behind", newest="2", vulnerabilities=("X-1",))
+    rows = [known.to_json(), PinStatus(pin=pin, held_by=(), state="unknown", unknown=("why",)).to_json()]
+    Console(as_json=True).result_json(rows)
+    check("outdated", capsys.readouterr().out)
 
 
 @dataclass(frozen=True)

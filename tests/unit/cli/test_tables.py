@@ -43,11 +43,13 @@ COMMANDS = {
     "llm measured": 0,
     "llm list": 0,
     f"llm show {GGUF}": 0,
+    f"llm upload {GGUF} me/model --dry-run": 0,
     "report --list": 0,
+    "stats --count 1 --interval 0.1": 0,
     "build --dry-run --target r36.4.3 llama_cpp": 0,
 }
-# Tables of one column, or of a server of the engine: llm.servers is tested with rows of its own.
-ELSEWHERE = {"llm_servers": "tests/unit/llm/test_servers.py"}
+# What needs a server of the engine, or an index of packages: the same tables with rows of their tests.
+ELSEWHERE = {"llm_servers": "tests/unit/llm/test_servers.py", "outdated": "tests/unit/cli/test_outdated.py"}
 SENTENCE = re.compile(r"(\s{0,2}note: |free: |details: |on \S+ with |fits: |\S+ fits)")
 
 
@@ -85,7 +87,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def too_long(text: str, root: Path) -> list[str]:
     """Lines beyond the width: not those of one word with its label, nor prose, which the terminal breaks."""
-    shown = text.replace(str(root), "…").replace(str(ROOT_DIR), "…")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace(str(root), "…").replace(str(ROOT_DIR), "…")
     found = [line for line in shown.splitlines() if len(line) > WIDTH and not SENTENCE.match(line)]
     return [line for line in found if len(line.split()) > 2 or len(line.split()[-1]) < WIDTH / 2]
 
