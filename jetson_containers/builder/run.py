@@ -147,7 +147,7 @@ class _Run:
         self.store.absent = decision.build
         self._complete(todo)
         named = all(plan.final in self.facts.finals for plan in self.named)
-        pushes = self.options.push or (self.options.push_stages and not self.named)
+        pushes = self.options.push or self.options.push_stages  # what an earlier run could not push as well
         if decision.nothing and named and not pushes:
             return self._nothing_to_do()
         self._check_disk(todo)

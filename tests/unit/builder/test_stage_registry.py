@@ -193,6 +193,19 @@ def test_push_that_is_refused_is_an_error(site: Shared) -> None:
     assert site.engine.image("jetson-containers/stage:a") is not None
 
 
+def test_push_that_was_refused_is_made_up_for_by_the_next_run(site: Shared) -> None:
+    """With everything built, what an earlier run could not push is pushed all the same; then nothing is left to do."""
+    site.engine.registry_down = True
+    with pytest.raises(RegistryError):
+        site.run(chain("a", "b"), push_stages=True)
+    site.engine.registry_down = False
+    assert site.built() == ["a", "b"]
+    again = site.run(chain("a", "b"), push_stages=True)
+    assert again.pushed == (f"{NAMESPACE}/stage:a", f"{NAMESPACE}/stage:b")
+    assert site.run(chain("a", "b"), push_stages=True).pushed == ()
+    assert site.built() == []
+
+
 def test_namespace_that_is_malformed_is_refused() -> None:
     """A tag is not a namespace."""
     with pytest.raises(UsageError):
