@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from dataclasses import fields
 from pathlib import Path
@@ -214,6 +215,17 @@ def global_options(function: F) -> F:
 
 
 GLOBAL_NAMES = ("target", "as_json", "offline", "tree", "package_dirs", "upstream", "quiet", "verbose", "log_level")
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds. Comparisons do not keep "nan" out, and an open bound does not keep "inf" out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; fails for other texts, and outside the bounds."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.Command]:

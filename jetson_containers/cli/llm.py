@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.abbreviations import AbbreviatingGroup
-from jetson_containers.cli.app import App, collect, command, global_options, list_option, podman_option
+from jetson_containers.cli.app import App, FiniteRange, collect, command, global_options, list_option, podman_option
 from jetson_containers.cli.llm_context import context_of
 from jetson_containers.cli.llm_fit import fit, measured, suggest
 from jetson_containers.cli.llm_servers import logs, metrics, ps, stop
@@ -182,7 +182,7 @@ def compile_(app: App, *, request: LlmRequest, dry_run: bool) -> int:
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     metavar="X",
     help="Sampling temperature; 0 always takes the most likely token.",
 )

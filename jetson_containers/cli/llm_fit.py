@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jetson_containers.cli.app import App, collect, command
+from jetson_containers.cli.app import App, FiniteRange, collect, command
 from jetson_containers.core import errors
 from jetson_containers.core.console import columns, width_of, wrapped
 from jetson_containers.core.errors import JetsonError
@@ -56,12 +56,8 @@ def _question() -> type[FitQuestion]:
     help="A board, e.g. orin-nano-8gb, with the L4T of --target, or a graphics card; default: this machine.",
 )
 @click.option("--mode", default="", metavar="NAME", help="Power mode of the board, e.g. 15W; default: the fastest one.")
-@click.option(
-    "--swap", type=click.FloatRange(min=0), metavar="GIB", help="GiB of swap on a disk; default: this machine's."
-)
-@click.option(
-    "--vram", type=click.FloatRange(min=0), metavar="GIB", help="GiB of the graphics card, where there is one."
-)
+@click.option("--swap", type=FiniteRange(min=0), metavar="GIB", help="GiB of swap on a disk; default: this machine's.")
+@click.option("--vram", type=FiniteRange(min=0), metavar="GIB", help="GiB of the graphics card, where there is one.")
 @click.option(
     "--baseline",
     default="desktop",
@@ -311,7 +307,7 @@ def _suggest_question() -> type[SuggestQuestion]:
     help="A board or a graphics card; default: this machine, or that of --target.",
 )
 @click.option("--mode", default="", metavar="NAME", help="Power mode of the board, e.g. 15W; default: the fastest one.")
-@click.option("--vram", type=click.FloatRange(min=0), metavar="GIB", help="GiB of the graphics card.")
+@click.option("--vram", type=FiniteRange(min=0), metavar="GIB", help="GiB of the graphics card.")
 @click.option("--runtime", "runtimes", multiple=True, metavar="NAME", help="Only this runtime; may be repeated.")
 @click.option(
     "--context",
@@ -320,7 +316,7 @@ def _suggest_question() -> type[SuggestQuestion]:
     help="Context window in tokens; default 4096, or the model's where that is shorter.",
 )
 @click.option(
-    "--least", type=click.FloatRange(min=0), metavar="N", default=7.0, show_default=True, help="Tokens/s of one answer."
+    "--least", type=FiniteRange(min=0), metavar="N", default=7.0, show_default=True, help="Tokens/s of one answer."
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", default=10, show_default=True, help="Rows to show.")
 @collect(_suggest_question, "question")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import math
 import shutil
 import time
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command
+from jetson_containers.cli.app import App, FiniteRange, command
 from jetson_containers.core.console import columns, human_bytes, width_of
 from jetson_containers.core.errors import JetsonError
 
@@ -28,17 +27,10 @@ _OURS = "io.jetson-containers."  # labels of our containers, and of all that run
 _LISTED_EVERY = 5.0  # seconds between two questions to the engine
 
 
-def _is_time(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # no comparison of click's holds for it
-        raise click.BadParameter("it is not a number")
-    return value
-
-
 @command()
 @click.option(
     "--interval",
-    callback=_is_time,
-    type=click.FloatRange(min=0.1, max=3600),
+    type=FiniteRange(min=0.1, max=3600),
     default=1.0,
     show_default=True,
     metavar="SECONDS",

@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from jetson_containers.cli import main
 from jetson_containers.cli.app import App, collect, command
 
 
@@ -62,3 +63,17 @@ def test_platform_takes_the_source_of_cuda_from_the_setting(
     """Every command that plans or builds sees it."""
     monkeypatch.setenv("JETSON_CONTAINERS_CUDA_SOURCE", setting)
     assert App(options={"target": "sbsa,cu130"}).platform.cuda_source == source
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-nan", "1e999", "-1", "many"])
+@pytest.mark.parametrize(
+    "words",
+    [("llm", "fit", "tiny", "--swap"), ("llm", "suggest", "--least"), ("llm", "chat", "tiny", "--temperature")],
+    ids=" ".join,
+)
+def test_number_that_is_none_is_one_error(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], value: str
+) -> None:
+    """What is no finite number within the bounds is a usage error of its option."""
+    assert main.main([*words, value]) == 2
+    assert words[-1] in capsys.readouterr().err
