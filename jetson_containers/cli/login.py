@@ -88,5 +88,7 @@ def _docker(app: App, words: Sequence[str]) -> None:
     done = subprocess.run([found.client, *words], stdout=2 if asks else to, stderr=to, text=True, check=False)
     if done.returncode != 0:
         said = [line for line in f"{done.stdout or ''}\n{done.stderr or ''}".splitlines() if line.strip()]
-        why = said[-1].strip() if said else f"docker ended with exit status {done.returncode}"
-        raise RegistryError(f"docker {words[0]}: {why}", hint="check the registry's name, account and password")
+        why = said[-1].strip() if said else f"it ended with exit status {done.returncode}"
+        raise RegistryError(
+            f"`{words[0]}` of docker failed: {why}", hint="check the registry's name, account and password"
+        )
