@@ -51,6 +51,8 @@ def of_junit(text: str, date: str) -> dict[str, CaseResult]:
     """What pytest's XML says, by case."""
     results = {}
     for case in ElementTree.fromstring(text).iter("testcase"):
+        if not case.get("classname"):  # stands for a run that was interrupted
+            continue
         name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}".replace("|", "/")
         kinds = {child.tag for child in case}
         result = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
