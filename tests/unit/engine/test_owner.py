@@ -25,6 +25,7 @@ GONE = 2**22 + 1  # more than the kernel gives out
         ("", None),
         ("..", None),
     ],
+    ids=["lives", "gone", "another's", "elsewhere", "word", "empty", "dots"],
 )
 def test_owner_process_is_known_only_where_its_number_means_something(whose: str, process: int | None) -> None:
     """A process that lives, one that is gone, a number that was given to another, and labels from elsewhere."""
