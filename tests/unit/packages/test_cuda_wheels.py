@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
 
 from jetson_containers.platforms import detect, overrides
 from jetson_containers.recipes import catalog, locks
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.catalog import Catalog
 
 TREE = ROOT_DIR / "packages"
+# What pip asks of markers on the machines that these wheels are for.
+MACHINES: tuple[dict[str, str], ...] = (
+    {"sys_platform": "linux", "platform_machine": "x86_64"},
+    {"sys_platform": "linux", "platform_machine": "aarch64"},
+    {"sys_platform": "win32", "platform_machine": "AMD64"},
+)
 RELEASES = ("13.0", "13.1", "13.2", "13.3", "13.4", "13.5")
 
 
@@ -228,3 +235,16 @@ def test_stubs_have_every_function_of_the_headers(tmp_path: Path) -> None:
         "cuStreamQuery",
         "cuStreamQuery_ptsz",
     ]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_locked_wheels_for_arm_are_there(release: str) -> None:
+    """A line that counts on Arm has one wheel more than its other machines need: OpenCL's has none for Arm."""
+    lock = TREE / f"cuda/cuda-runtime/wheels-{release}.lock"
+    lines = lock.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    wanted = [line for line in lines if line and not line.startswith(("#", "cuda-toolkit"))]
+    assert wanted
+    for line in wanted:
+        requirement = Requirement(line.partition("--hash")[0])
+        on = [requirement.marker is None or requirement.marker.evaluate(machine) for machine in MACHINES]
+        assert line.count("--hash") >= sum(on), requirement.name
