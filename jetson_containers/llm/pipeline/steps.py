@@ -82,7 +82,7 @@ class Pipeline:
         planned: list[PlannedStep] = []
         for step, key in reversed(list(zip(chosen, keys, strict=True))):
             kept = not step.intermediate and not isinstance(step, LinkStep)
-            last = isinstance(step, DownloadStep) and not any(_uses(later, step) for later in steps)
+            last = not isinstance(step, LinkStep) and not any(_uses(later, step) for later in steps)
             wanted = kept or last or step.name in forced or step.name == selection.until
             consumed = any(later.state == "run" and _uses(later.step, step) for later in planned)
             done = step.name not in forced and self._is_done(step, key)

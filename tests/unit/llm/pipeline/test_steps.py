@@ -226,6 +226,12 @@ def test_pipeline_download_that_is_served_is_fetched(recorder: Recorder, made_fr
     assert made.run(steps)[0].state == "done"
 
 
+def test_pipeline_last_step_is_done_though_its_kind_is_intermediate(recorder: Recorder) -> None:
+    """A checkpoint that is served as it is made has nothing made from it, and is made all the same."""
+    (result,) = pipeline(recorder).run((replace(CONVERT, intermediate=True),))
+    assert result.state == "done"
+
+
 def test_pipeline_force_repeats_the_step_and_what_is_made_from_it(recorder: Recorder) -> None:
     """--force repeats the step and what is made from it."""
     run(recorder)
