@@ -20,10 +20,12 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.quiethandler import QuietHandler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -139,18 +141,7 @@ class HubServer:
     def _listen(self, address: str, port: int) -> ThreadingHTTPServer:
         hub = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-            def handle_one_request(self) -> None:
-                try:
-                    super().handle_one_request()
-                except (ConnectionError, TimeoutError):
-                    self.close_connection = True
-
+        class Handler(QuietHandler):
             def do_any(self) -> None:
                 hub.answer(self)
 

@@ -241,3 +241,11 @@ def is_local_name(host: str) -> bool:
     except ValueError:
         return "." not in name or name.endswith(LOCAL_ENDINGS)
     return True
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, an IPv6 address in brackets. Raises ValueError."""
+    found = urlsplit("//" + text)
+    if not found.hostname or not found.port:
+        raise ValueError(f"`{text}` is not HOST:PORT")
+    return found.hostname, found.port

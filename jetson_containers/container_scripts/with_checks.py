@@ -18,7 +18,6 @@ import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from typing import Iterator, NoReturn, Sequence
@@ -239,14 +238,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--open", action="append", default=[], metavar="PATH", help="path that needs no key")
     given = parser.parse_args(words[:end])
     program = words[end + 1 :]
-    place = urlsplit("//" + given.server)
-    if not program or not place.hostname or not place.port:
-        parser.error("the server's command or its HOST:PORT is missing")
+    if not program:
+        parser.error("the server's command is missing")
+    try:
+        place = request_rules.split_address(given.server)
+    except ValueError as error:
+        parser.error(str(error))
     key = os.environ.get(given.key_env, "")
     if given.key_env and not key:
         sys.exit(f"with_checks.py: the environment variable {given.key_env} is empty")
     try:
-        server = CheckingServer(given.host, given.port, (place.hostname, place.port), api_key=key, opened=given.open)
+        server = CheckingServer(given.host, given.port, place, api_key=key, opened=given.open)
     except OSError as error:
         sys.stderr.write(f"cannot listen on {given.host}:{given.port}: {error.strerror}\n")
         return 1

@@ -41,7 +41,7 @@ class PageServer(request_rules.LimitedServer):
     def __init__(self, page: str, host: str, port: int, server: str) -> None:
         self.page = page.encode("utf-8")
         self.policy = content_policy(page)
-        self.upstream = split_address(server)
+        self.upstream = request_rules.split_address(server)
         super().__init__(host, port, PageHandler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -149,14 +149,6 @@ def content_policy(page: str) -> str:
         ]
         rules.append(f"{tag}-src " + " ".join(f"'sha256-{digest}'" for digest in hashes))
     return "; ".join(rules)
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`, an IPv6 address in brackets. Raises ValueError."""
-    found = urlsplit("//" + text)
-    if not found.hostname or not found.port:
-        raise ValueError(f"`{text}` is not HOST:PORT")
-    return found.hostname, found.port
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,9 +14,11 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.quiethandler import QuietHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,18 +86,7 @@ class FakeRegistry:
         self.tokens = {"anonymous-token", "login-token"}
         registry = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-            def handle_one_request(self) -> None:
-                try:
-                    super().handle_one_request()
-                except (ConnectionError, TimeoutError):
-                    self.close_connection = True
-
+        class Handler(QuietHandler):
             def do_any(self) -> None:
                 registry.handle(self)
 

@@ -20,7 +20,7 @@ from jetson_containers.llm.models import gguf, safetensors, weight_files
 from jetson_containers.llm.models.config import from_hf, from_mlc
 from jetson_containers.llm.models.known import full_name
 from jetson_containers.llm.models.lookup import reference_of
-from jetson_containers.llm.models.repository import parts_of, shards_of, weights_of
+from jetson_containers.llm.models.repository import MOST_SHARDS, is_one_model, parts_of, weights_of
 from jetson_containers.sources.describe import open_source_model
 from jetson_containers.sources.names import elsewhere, short_form
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _SMALL = 16 << 20  # bytes of a configuration, of which a tokenizer with many added tokens has some MB
 _CARD = 4 << 20  # bytes of a README.md
-_MOST_SHARDS = 200  # files of weights of which the beginning is read
 _MLC = "mlc-chat-config.json"
 
 
@@ -191,7 +190,7 @@ def _of_path(path: Path) -> ModelDetails:
     names = [entry.name for entry in files.entries]
     config = next((name for name in ("config.json", _MLC, f"params/{_MLC}") if name in names), "")
     held = [name for name in names if name.endswith(".gguf") and "/" not in name]
-    if not config and held and set(shards_of(held[0], names) or held[:1]) == set(held):
+    if not config and is_one_model(held):
         return _of_gguf(begun, files, held[0])
     if not config and held:
         raise UsageError(f"`{path}` holds {len(held)} .gguf files: specify one of them", hint=", ".join(held[:8]))
@@ -341,7 +340,7 @@ def _safetensors(files: ModelFiles, model: str) -> tuple[tuple[TensorKind, ...],
     """The types in all safetensors files that are loaded; or none, and why."""
     wanted = [entry.name for entry in files.entries if weight_files.total([(entry.name, entry.size)])]
     wanted = [name for name in wanted if name.endswith(".safetensors")]
-    if len(wanted) > _MOST_SHARDS:
+    if len(wanted) > MOST_SHARDS:
         return (), f"{len(wanted)} files of weights: the types of tensors were not read"
     found: list[Tensor] = []
     for name in wanted:

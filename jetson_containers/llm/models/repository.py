@@ -20,7 +20,7 @@ NOT_WEIGHTS = (
     "*.gguf", "*.onnx", "onnx/*", "*.msgpack", "*.h5", "*.tflite", "original/*", "*.pth", "consolidated*", "*.png",
     "*.jpg",
 )  # fmt: skip
-_MOST_SHARDS = 256  # files; the largest published models have fewer than 100
+MOST_SHARDS = 200  # files of weights; the largest published models have fewer than 100
 _SHARD = re.compile(r"(?P<stem>.+)-[0-9]{5}-of-(?P<count>[0-9]{5})\.gguf")
 
 
@@ -58,6 +58,11 @@ def shards_of(file: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name, other in matches if other and other.groups() == part.groups())
 
 
+def is_one_model(names: Sequence[str]) -> bool:
+    """Whether GGUF files are one model: a single file, or the parts of one."""
+    return bool(names) and set(shards_of(names[0], names) or names[:1]) == set(names)
+
+
 def parts_of(file: str, names: Sequence[str]) -> tuple[str, ...]:
     """All files of a GGUF model, the first one first: the file itself, or the parts that it is split into.
 
@@ -67,8 +72,8 @@ def parts_of(file: str, names: Sequence[str]) -> tuple[str, ...]:
     if part is None:
         return (file,)
     found, count = shards_of(file, names), int(part["count"])
-    if not 0 < count <= _MOST_SHARDS:
-        raise UsageError(f"`{file}` says that it is one of {count} files; at most {_MOST_SHARDS} are read")
+    if not 0 < count <= MOST_SHARDS:
+        raise UsageError(f"`{file}` says that it is one of {count} files; at most {MOST_SHARDS} are read")
     if len(found) != count:
         raise UsageError(
             f"`{file}` is one of {count} files, of which {len(found)} are here", hint="all parts are needed"

@@ -12,7 +12,7 @@ from jetson_containers.hub.transfer.reference import parse
 from jetson_containers.llm.fit import weights
 from jetson_containers.llm.models import gguf, weight_files
 from jetson_containers.llm.models.config import from_hf, from_mlc
-from jetson_containers.llm.models.repository import parts_of, shards_of, weights_of
+from jetson_containers.llm.models.repository import is_one_model, parts_of, weights_of
 from jetson_containers.llm.models.types import ModelShape
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def of_path(path: Path) -> ModelShape:
             if (folder / name).is_file():
                 return _of_json(folder / name, path.resolve().name)
     files = sorted(path.glob("*.gguf"))
-    names = [file.name for file in files]
-    if files and set(shards_of(names[0], names) or names[:1]) == set(names):
+    if is_one_model([file.name for file in files]):
         return _of_gguf(files[0])
     adapter = path / "adapter_config.json"
     if adapter.is_file():

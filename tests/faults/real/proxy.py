@@ -6,9 +6,11 @@ import http.client
 import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from tests.quiethandler import QuietHandler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,17 +48,8 @@ class FaultyProxy:
         self._lock = threading.Lock()
         proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-            def handle_one_request(self) -> None:
-                try:
-                    super().handle_one_request()
-                except (OSError, http.client.HTTPException):
-                    self.close_connection = True
+        class Handler(QuietHandler):
+            gone = (OSError, http.client.HTTPException)
 
             def do_any(self) -> None:
                 proxy.pass_on(self)

@@ -130,10 +130,10 @@ def test_page_server_says_that_the_model_does_not_answer(with_page: Any) -> None
 @pytest.mark.parametrize(("text", "address"), [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:8080", ("::1", 8080))])
 def test_page_server_address_is_host_and_port(with_page: Any, text: str, address: tuple[str, int]) -> None:
     """Host and port are read, also of IPv6."""
-    assert with_page.split_address(text) == address
+    assert with_page.request_rules.split_address(text) == address
     for wrong in ("", "80", "host", ":80", "host:x"):
         with pytest.raises(ValueError, match=r"."):
-            with_page.split_address(wrong)
+            with_page.request_rules.split_address(wrong)
 
 
 def test_page_server_stands_beside_a_program_that_keeps_its_process(model: int) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.hubserver import HubServer
+
 
 @pytest.fixture
 def context(tmp_path: Path) -> LlmContext:
@@ -64,3 +66,16 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
     made = Docker()
     monkeypatch.setattr("jetson_containers.llm.containers.docker", made)
     return made
+
+
+@pytest.fixture
+def hub(hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    """The hub that commands ask, and a data directory of their own."""
+    for name in ("HF_HUB_OFFLINE", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", hub_server.url)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "data/models/huggingface"))
+    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+    monkeypatch.setenv("JETSON_CONTAINERS_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return hub_server

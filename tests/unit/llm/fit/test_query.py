@@ -23,14 +23,12 @@ from jetson_containers.llm.fit.predict import FitVerdict, quality
 from jetson_containers.llm.fit.query import FitQuestion
 from jetson_containers.llm.models import known, lookup
 from jetson_containers.platforms import detect
-from tests.hubserver import HubServer
 from tests.paths import TESTS_DIR, UNIT_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jetson_containers.llm.models.config import ModelConfig
     from jetson_containers.platforms.platform import Platform
+    from tests.hubserver import HubServer
 
 GGUF = UNIT_DIR / "gguf" / "by-gguf-py.gguf"
 HOSTS = TESTS_DIR / "hosts"
@@ -210,19 +208,6 @@ def test_fit_of_an_mlc_artifact_keeps_its_quantization_and_context(tmp_path: Pat
         ask(str(tmp_path), quantization="q3f16_1")
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with HubServer() as server:
-        for name in ("HF_HUB_OFFLINE", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "data/models/huggingface"))
-        monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
-        monkeypatch.setenv("JETSON_CONTAINERS_DATA", str(tmp_path / "data"))
-        monkeypatch.chdir(tmp_path)
-        yield server
-
-
 def test_fit_fetches_only_config_json_of_a_hub_model(hub: HubServer, tmp_path: Path) -> None:
     """Of a hub model only config.json is fetched."""
     hub.add("org/model", {"config.json": json.dumps(dict(LLAMA)).encode(), "model.safetensors": b"1" * 5000})
@@ -322,6 +307,17 @@ def test_fit_and_chat_take_a_file_by_what_its_name_says(
     argv = [*command, f"org/tiny-GGUF:{asked}", "--board", "orin-nx-16gb", "--target", "r36.4.3", "--json"]
     assert main.main(argv) == 0, capsys.readouterr()
     assert asked in json.dumps(json.loads(capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("runtime", ["vllm", "transformers", "llama_cpp", "mlc"])
+def test_chat_makes_the_test_model_where_it_is_not_here(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], runtime: str
+) -> None:
+    """The test model is made also for runtimes that load it as it is."""
+    argv = ["llm", "chat", "tiny", "--prompt", "hi", "--dry-run", "--json", "--target", "r36.4.3", "--runtime", runtime]
+    assert main.main(argv) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert (steps[0]["name"], steps[0]["state"]) == ("make", "run")
 
 
 @pytest.mark.parametrize("runtime", ["vllm", "transformers", "llama_cpp", "mlc", "gguf"])

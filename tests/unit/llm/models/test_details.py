@@ -50,18 +50,6 @@ CHECKPOINT = {
 }
 
 
-@pytest.fixture
-def hub(hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
-    for name in ("HF_HUB_OFFLINE", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_ENDPOINT", hub_server.url)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "data/models/huggingface"))
-    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
-    monkeypatch.setenv("JETSON_CONTAINERS_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    return hub_server
-
-
 def show(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
     assert main(["llm", "show", *words, "--json"]) == code
     return json.loads(capsys.readouterr().out)
