@@ -33,6 +33,8 @@ from jetson_containers.engine.interface import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from jetson_containers.engine.transfer_events import Transferred
+
 CAPABILITIES = Capabilities(
     client="/usr/bin/docker",
     client_version="20.10.24",
@@ -283,7 +285,7 @@ class FakeEngine:
 
     def pull(
         self, reference: str, on_line: Callable[[str], None], *, platform: str | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, on_bytes: Callable[[Transferred], None] | None = None,
     ) -> None:  # fmt: skip
         self._check()
         self._check_stopped()
@@ -294,7 +296,9 @@ class FakeEngine:
         with self._lock:
             self._put(replace(self.registry[_normal(reference)], references=(_normal(reference),)))
 
-    def push(self, reference: str, on_line: Callable[[str], None]) -> None:
+    def push(
+        self, reference: str, on_line: Callable[[str], None], *, on_bytes: Callable[[Transferred], None] | None = None
+    ) -> None:
         self._check_stopped()
         image = self._need(reference)
         self.calls.append(("push", reference))

@@ -24,6 +24,7 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
+from jetson_containers.engine import transfer_progress
 from jetson_containers.registry.listing import Listings, in_few_lines
 from jetson_containers.registry.types import ImageRepository
 
@@ -250,7 +251,7 @@ def _take(
             return None
     if wants:
         console.info(f"pulling {image}{f' ({about})' if about else ''}")
-        engine().pull(image, console.detail, platform=choice.platform.docker_platform)
+        transfer_progress.pull(engine(), image, console, platform=choice.platform.docker_platform)
     return image
 
 

@@ -13,11 +13,12 @@ from jetson_containers.autotag.candidates import TagReader, candidate_of
 from jetson_containers.autotag.matching import related
 from jetson_containers.autotag.ranking import Merits
 from jetson_containers.autotag.types import ImageCandidate, SourceFindings, SourceKind
+from jetson_containers.core.docker_login import DOCKER_HUB
 from jetson_containers.core.errors import JetsonError, RegistryError, UsageError
 from jetson_containers.images import compat, official
 from jetson_containers.images.labels import PACKAGES, is_ours, read
 from jetson_containers.images.name import ImageName
-from jetson_containers.registry.types import DOCKER_HUB, ImageRepository, TagListing
+from jetson_containers.registry.types import ImageRepository, TagListing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

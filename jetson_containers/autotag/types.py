@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
+from jetson_containers.core.docker_login import DOCKER_HUB
 from jetson_containers.core.errors import UsageError
 from jetson_containers.images.name import tag_text
-from jetson_containers.registry.types import DOCKER_HUB, split_host
+from jetson_containers.registry.types import split_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

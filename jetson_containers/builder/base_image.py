@@ -19,7 +19,7 @@ from jetson_containers.core import files
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError, command
 from jetson_containers.core.process import Children
-from jetson_containers.engine import pull
+from jetson_containers.engine import pull, transfer_progress
 from jetson_containers.engine.interface import BuildRequest
 from jetson_containers.images import labels
 from jetson_containers.platforms import tables
@@ -83,7 +83,7 @@ def fetch_pinned(
         return
     console.info(f"pulling the base image {source}")
     try:
-        engine.pull(source, console.detail, platform=platform.docker_platform)
+        transfer_progress.pull(engine, source, console, platform=platform.docker_platform)
     except RegistryError as error:
         console.warning(f"cannot get the locked base image `{source}`: {error.message}")
         return
@@ -104,7 +104,7 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
         pull.pull_missing(
             engine,
             reference,
-            console.detail,
+            console,
             offline=settings["offline"],
             hint="check the name that `--base` was given",
             platform=platform.docker_platform,
@@ -159,8 +159,8 @@ def _pulled(platform: Platform, engine: Engine, console: Console, settings: Sett
         return None
     console.info(f"pulling the base image {reference}")
     try:
-        engine.pull(
-            reference, console.detail, platform=platform.docker_platform, timeout=float(settings["stop_timeout"])
+        transfer_progress.pull(
+            engine, reference, console, platform=platform.docker_platform, timeout=float(settings["stop_timeout"])
         )
     except RegistryError as error:
         console.warning(f"cannot get the base image `{reference}`: {error.message}")

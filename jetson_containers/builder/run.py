@@ -188,7 +188,7 @@ class _Run:
             node, remote = self.graph.nodes[key], self.facts.remote[key]
             self.console.info(f"{node.stage.package}: pulling {remote.reference}")
             platform = foreign_platform(node, self.engine)
-            reason = stage_registry.pull(node, remote, self.engine, platform, self.console.detail)
+            reason = stage_registry.pull(node, remote, self.engine, platform, self.console)
             if reason:
                 self.console.warning(f"{node.stage.package}: {reason}; it is built instead")
         self.facts = decide.look(self.graph, self.plans, self.store, self.options)

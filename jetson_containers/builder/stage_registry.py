@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import JetsonError, RegistryError
+from jetson_containers.engine import transfer_progress
 from jetson_containers.images import labels
 from jetson_containers.registry.types import ImageRepository
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jetson_containers.builder.graph import Node
+    from jetson_containers.core.console import Console
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import Engine, LocalImage
+    from jetson_containers.engine.transfer_events import Transferred
     from jetson_containers.plan.stage import Stage
     from jetson_containers.registry.client import RegistryClient
 
@@ -72,14 +75,20 @@ class StageRegistry:
             return stage.key, None
         return stage.key, RemoteStage(reference=f"{self.repository.reference}@{info.digest}", labels=info.labels)
 
-    def push(self, stage: Stage, engine: Engine, on_line: Callable[[str], None]) -> str:
+    def push(
+        self,
+        stage: Stage,
+        engine: Engine,
+        on_line: Callable[[str], None],
+        on_bytes: Callable[[Transferred], None] | None = None,
+    ) -> str:
         """Push a local stage unless it is there; the reference that was pushed, or `""`. Raises RegistryError."""
         if self._client.digest(self.repository, _tag(stage)) is not None:
             return ""
         target = f"{self.repository.reference}:{_tag(stage)}"
         engine.tag(stage.image, target)
         try:
-            engine.push(target, on_line)
+            engine.push(target, on_line, on_bytes=on_bytes)
         finally:
             engine.untag(target)
         return target
@@ -122,12 +131,10 @@ def _repository(reference: str) -> str:
     return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
 
 
-def pull(
-    node: Node, remote: RemoteStage, engine: Engine, platform: str | None, on_line: Callable[[str], None]
-) -> str | None:
+def pull(node: Node, remote: RemoteStage, engine: Engine, platform: str | None, console: Console) -> str | None:
     """Pull a stage and give it its local name; the reason when that fails."""
     try:
-        engine.pull(remote.reference, on_line, platform=platform)
+        transfer_progress.pull(engine, remote.reference, console, platform=platform)
         engine.tag(remote.reference, node.stage.image)
     except JetsonError as error:
         return error.message

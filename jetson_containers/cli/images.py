@@ -19,6 +19,7 @@ from jetson_containers.core.errors import (
     NothingMatchedError,
     NotReadyError,
 )
+from jetson_containers.engine import transfer_progress
 from jetson_containers.images import labels
 from jetson_containers.images.name import STAGE_REPOSITORY, ImageName
 
@@ -292,8 +293,8 @@ def pull(app: App, *, name: str) -> None:
     from jetson_containers.autotag import search
 
     if "/" in name:
-        app.engine.pull(name, app.console.info)
-        app.console.result(name)
+        transfer_progress.pull(app.engine, name, app.console)
+        _show_name(app, name)
         return
     chosen = search.options(app.settings, prefer=["registry"], yes=True)
     try:
@@ -304,7 +305,14 @@ def pull(app: App, *, name: str) -> None:
                 f"there is no package `{name}`; {errors.command('jetson-containers', 'search', name)} looks for it"
             )
         raise
-    app.console.result(found)
+    _show_name(app, found)
+
+
+def _show_name(app: App, image: str) -> None:
+    if app.console.as_json:
+        app.console.result_json({"image": image})
+        return
+    app.console.result(image)
 
 
 @command(epilog="Example: jetson-containers push registry.example:5000/robots/llama_cpp:latest")
@@ -325,43 +333,44 @@ def push(app: App, *, image: str, sign: Path | None) -> None:
             f"`{image}` names no registry, and what docker takes in its place (docker.io/library) is not yours",
             hint=f"{tag}, then {errors.command('jetson-containers', 'push', place)}; or `build --push REPO`",
         )
-    if sign is None:
-        app.engine.push(image, app.console.info)
-        app.console.result(image)
+    key = _key(app, sign) if sign else None  # before minutes of pushing
+    digest = _pushed(app, image)
+    signature = _sign(app, image, digest, key) if key else None
+    if app.console.as_json:
+        app.console.result_json({"image": image, "digest": digest or None, "signature": signature})
         return
+    app.console.result(f"{ImageName.parse(image).repository}@{digest}" if signature else image)
+
+
+def _key(app: App, path: Path) -> PrivateKey:
     from jetson_containers.cli.keys import password
     from jetson_containers.signing.keys import PrivateKey
 
-    key = PrivateKey.read(sign, lambda: password(app))  # before minutes of pushing
-    digest = _pushed(app, image)
-    _sign(app, image, digest, key)
-    app.console.result(f"{ImageName.parse(image).repository}@{digest}")
+    return PrivateKey.read(path, lambda: password(app))
 
 
 def _pushed(app: App, image: str) -> str:
-    """Push, and say the digest that the registry has then: the engine names it in its last line."""
+    """Push; the digest that the registry has then, which the engine names in its last line, or `""`."""
     found: list[str] = []
-
-    def see(line: str) -> None:
-        app.console.info(line)
-        found.extend(_PUSHED.findall(line))
-
-    app.engine.push(image, see)
-    if not found:
-        raise NotReadyError(
-            f"{image} is pushed and not signed: the engine did not say which digest it has",
-            hint="`cosign sign --key KEY IMAGE@DIGEST` signs it",
-        )
-    return found[-1]
+    transfer_progress.push(app.engine, image, app.console, lambda line: found.extend(_PUSHED.findall(line)))
+    return found[-1] if found else ""
 
 
-def _sign(app: App, image: str, digest: str, key: PrivateKey) -> None:
+def _sign(app: App, image: str, digest: str, key: PrivateKey) -> str:
+    """Sign what was pushed; the reference of the signature. Raises NotReadyError where the digest is not known."""
     from jetson_containers.registry.client import RegistryClient
     from jetson_containers.registry.types import ImageRepository
     from jetson_containers.signing import signatures
 
+    if not digest:
+        raise NotReadyError(
+            f"{image} is pushed and not signed: the engine did not say which digest it has",
+            hint="`cosign sign --key KEY IMAGE@DIGEST` signs it",
+        )
     repository = ImageRepository.parse(ImageName.parse(image).repository)
     client = RegistryClient.of(app.settings, mirrored=False)
     new = signatures.sign(client, repository, digest, key)
     said = "signed" if new else "already signed"
-    app.console.ok(f"{said} by {key.name}: {repository.reference}:{signatures.tag_of(digest)}")
+    signature = f"{repository.reference}:{signatures.tag_of(digest)}"
+    app.console.ok(f"{said} by {key.name}: {signature}")
+    return signature

@@ -123,6 +123,8 @@ RESULTS: dict[str, Any] = {
         "removed": [str], "dry_run": bool, "bytes": Maybe(int), "build_cache?": Maybe(int), "logs?": [str],
         "log_bytes?": int,
     },
+    "pull": {"image": str},
+    "push": {"image": str, "digest": Maybe(str), "signature": Maybe(str)},
     "registry refresh": {"file": str, "asked": [Any], "failed": [str], "tags": int},
     "report": OneOf((
         FieldsOf("builder.records:Record", {"schema": int}),
@@ -173,8 +175,6 @@ OTHER_RESULTS = {
     "lock-pips": "the locks that changed, one per line",
     "mirror serve": "the setting `mirrors` as JSON, then a service that runs until it is ended",
     "provenance": "an in-toto statement, which is JSON of its own",
-    "pull": "the name of the image",
-    "push": "the name of the image",
     "run": "what the container prints",
     "sbom": "a CycloneDX document, which is JSON of its own",
     "site": "the path of the page",

@@ -89,7 +89,7 @@ def mirror_fill(app: App, *, packages: tuple[str, ...], folder: Path, base: str,
 
 def _add_base(app: App, folder: Path, base: BaseImage, failed: dict[str, str]) -> None:
     """Write the base image to the folder, where it is here or a registry has it."""
-    from jetson_containers.engine import archive
+    from jetson_containers.engine import archive, transfer_progress
 
     target = folder / "images" / f"{base.reference.replace('/', '_').replace(':', '_')}.tar"
     if target.is_file():
@@ -97,7 +97,8 @@ def _add_base(app: App, folder: Path, base: BaseImage, failed: dict[str, str]) -
     try:
         if app.engine.image(base.reference) is None:
             app.console.info(f"pulling the base image {base.reference}")
-            app.engine.pull(base.reference, app.console.detail, platform=app.platform.docker_platform)
+            platform = app.platform.docker_platform
+            transfer_progress.pull(app.engine, base.reference, app.console, platform=platform)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         words = archive.save(app.engine, base.reference)

@@ -62,12 +62,30 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         stdin_tty=sys.stdin is not None and sys.stdin.isatty(),
         stdout_tty=sys.stdout is not None and sys.stdout.isatty(),
     )
-    if not with_podman and is_bare(request.image) and app.engine.image(image) is None:
-        app.console.warning(
-            f"no image `{image}` is here, so the engine asks its registry for one",
-            "the image comes before the command; if `$(./autotag …)` found none, it is missing",
-        )
+    if not with_podman:
+        _have(app, request)
     return command.run(with_hints(planned, request.line, app.platform), app.console)
+
+
+def _have(app: App, request: RunRequest) -> None:
+    """Pull an image that is not here, with its progress; what the line says of pulling is docker's own affair."""
+    from jetson_containers.engine import pull
+    from jetson_containers.launch.options import is_bare
+
+    image, line = request.image, request.line
+    is_doubtful = is_bare(image)
+    if (request.dry_run and not is_doubtful) or line.has("pull") or app.engine.image(image) is not None:
+        return
+    hint = "the image comes before the command; if `$(./autotag …)` found none, it is missing"
+    if is_doubtful:
+        app.console.warning(f"no image `{image}` is here, so the engine asks its registry for one", hint)
+    if request.dry_run:
+        return
+    if not is_doubtful and not app.settings["offline"]:
+        app.console.info(f"pulling image `{image}`")
+    pull.pull_missing(
+        app.engine, image, app.console, offline=app.settings["offline"], hint=hint, platform=line.last("platform")
+    )
 
 
 def _verified(app: App, request: RunRequest, *, with_podman: bool) -> RunRequest:

@@ -42,7 +42,7 @@ def _image(app: App, name: str) -> LocalImage | None:
     image = app.engine.image(name)
     if image is None and "/" in name:
         hint = "check the name and the tag"
-        pull_missing(app.engine, name, app.console.info, offline=bool(app.settings["offline"]), hint=hint)
+        pull_missing(app.engine, name, app.console, offline=bool(app.settings["offline"]), hint=hint)
         image = app.engine.image(name)
     return image
 

@@ -107,6 +107,15 @@ def image_at(reference: str, registries: Mapping[str, str]) -> str:
     return f"{mirror}/{path}" if mirror and "@" not in reference else reference
 
 
+def host_of(reference: str) -> str:
+    """The registry that an image's name means.
+
+    >>> host_of("dustynv/mlc:r36.4"), host_of("localhost:5000/a")
+    ('docker.io', 'localhost:5000')
+    """
+    return _split(reference)[0]
+
+
 def _split(reference: str) -> tuple[str, str]:
     """The registry's host and the rest of an image's name, as Docker reads it."""
     first, slash, rest = reference.partition("/")

@@ -7,16 +7,18 @@ in order; the exception is `sudo`, which must stay in the terminal's group to be
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
 import threading
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import InterruptedByUserError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -81,7 +83,8 @@ class Children:
         before the child is ended early; `keep` is the number of lines kept for `FinishedProcess.output`. Raises
         InterruptedByUserError after `stop`, KeyboardInterrupt after Ctrl-C; the child has ended when either is raised.
         """
-        child = self._start(argv, env, stdin is not None, end_first, cwd)
+        feed = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+        child = self._start(argv, env, end_first, cwd=cwd, stdin=feed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         expired = threading.Event()
         timers = [
             threading.Timer(seconds, _expire, (child, expired, end_first)) for seconds in (timeout, patience) if seconds
@@ -105,36 +108,69 @@ class Children:
         finally:
             for timer in timers:
                 timer.cancel()
-            with self._lock:
-                self._running.pop(child, None)
-                self._threads.pop(child, None)
+            self._forget(child)
         if self._stopped:
             raise InterruptedByUserError("interrupted")
         return FinishedProcess(exit_code=code, output="\n".join(lines), timed_out=expired.is_set())
+
+    @contextlib.contextmanager
+    def connected(self, argv: Sequence[str], *, env: Mapping[str, str]) -> Iterator[tuple[socket.socket, IO[bytes]]]:
+        """Run a command that hands a connection on; yields our end of it, and the file of the command's complaints.
+
+        The command has ended afterwards. Raises InterruptedByUserError after `stop`, which closes the connection.
+        """
+        import socket
+        import tempfile
+
+        ours, theirs = socket.socketpair()
+        with tempfile.TemporaryFile() as complaints:
+            hang_up = functools.partial(_hang_up, ours)
+            with theirs:
+                child = self._start(argv, env, hang_up, stdin=theirs, stdout=theirs, stderr=complaints)
+            try:
+                yield ours, complaints
+            finally:
+                end(child, hang_up)
+                ours.close()
+                self._forget(child)
+        if self._stopped:
+            raise InterruptedByUserError("interrupted")
 
     def _start(
         self,
         argv: Sequence[str],
         env: Mapping[str, str],
-        feed: bool,
         end_first: Callable[[], None] | None,
-        cwd: Path | None,
+        *,
+        cwd: Path | None = None,
+        **streams: Any,
     ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
                 raise InterruptedByUserError("interrupted")
-            child = subprocess.Popen(
+            child: subprocess.Popen[bytes] = subprocess.Popen(
                 list(argv),
                 env=dict(env),
                 cwd=cwd,
-                stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                **streams,
                 start_new_session=argv[0] != "sudo",
             )
             self._running[child] = end_first
             self._threads[child] = threading.get_ident()
             return child
+
+    def _forget(self, child: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._running.pop(child, None)
+            self._threads.pop(child, None)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Whoever is at the other end, or waits at ours, sees that the connection is closed."""
+    import socket
+
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def end(child: subprocess.Popen[bytes], first: Callable[[], None] | None = None) -> None:

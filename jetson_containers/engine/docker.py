@@ -19,7 +19,14 @@ from jetson_containers.core import json_text, mirrors
 from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
 from jetson_containers.core.process import TAIL, Children, FinishedProcess
 from jetson_containers.engine import argv, emulation, owner
-from jetson_containers.engine.interface import BakeResult, Builder, BuildTimeoutError, LocalImage, RunResult
+from jetson_containers.engine.interface import (
+    BakeResult,
+    Builder,
+    BuildTimeoutError,
+    LocalImage,
+    RunResult,
+    TransferRequest,
+)
 from jetson_containers.engine.messages import DETAIL_LINES, translate
 from jetson_containers.engine.probe import Client, ProbedHost, major, probe, run_capabilities, unprobed_client
 from jetson_containers.engine.queries import Queries, is_missing, local_image
@@ -38,10 +45,12 @@ if TYPE_CHECKING:
         RunCapabilities,
     )
     from jetson_containers.engine.probe import ProbeAnswer
+    from jetson_containers.engine.transfer_events import Transferred
 
 KEEP_LINES = 100_000  # of a container's output
 NOT_STARTED = 125  # docker's exit code when it could not start the container
 TIMED_OUT = 124
+_TRUE = ("1", "t", "true")  # as Go reads a boolean
 NEVER_STARTED = "0001-"  # beginning of StartedAt of a container that never ran
 
 _probed: dict[tuple[str, ...], tuple[Capabilities, Client]] = {}
@@ -373,6 +382,7 @@ class DockerEngine:
         *,
         platform: str | None = None,
         timeout: float | None = None,
+        on_bytes: Callable[[Transferred], None] | None = None,
     ) -> None:
         """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds.
 
@@ -380,14 +390,19 @@ class DockerEngine:
         stays: with it the store would forget the digest, which is the same on both and part of keys.
         """
         source = mirrors.image_at(reference, self._registries)
-        words = ["pull", *(["--platform", platform] if platform else []), source]
-        self._transfer(words, source, "pulling", on_line, timeout)
+        self._transfer(TransferRequest(reference=source, platform=platform), on_line, on_bytes, timeout)
         if source != reference:
             self.tag(source, reference)
 
-    def push(self, reference: str, on_line: Callable[[str], None]) -> None:
-        """Push an image. The client takes credentials from its own configuration (`docker login`)."""
-        self._transfer(["push", reference], reference, "pushing", on_line, None)
+    def push(
+        self,
+        reference: str,
+        on_line: Callable[[str], None],
+        *,
+        on_bytes: Callable[[Transferred], None] | None = None,
+    ) -> None:
+        """Push an image, with the credentials of `docker login`."""
+        self._transfer(TransferRequest(reference=reference, push=True), on_line, on_bytes, None)
 
     def stop(self) -> None:
         """Stop every build and container running in other threads; their calls raise InterruptedByUserError."""
@@ -419,15 +434,35 @@ class DockerEngine:
         )
 
     def _transfer(
-        self, words: Sequence[str], reference: str, doing: str, on_line: Callable[[str], None], timeout: float | None
+        self,
+        request: TransferRequest,
+        on_line: Callable[[str], None],
+        on_bytes: Callable[[Transferred], None] | None,
+        timeout: float | None,
     ) -> None:
         env = self._login_env()
-        command = argv.docker(self.capabilities, *words, env=env)
-        ended = self._run(command, on_line, patience=timeout, env=env)
+        if self._host.env.get("DOCKER_CONTENT_TRUST", "").lower() in _TRUE:  # whose signatures the client alone checks
+            ended = self._run(
+                argv.docker(self.capabilities, *request.words, env=env), on_line, patience=timeout, env=env
+            )
+        else:
+            from jetson_containers.engine import transfer
+            from jetson_containers.engine.transfer_events import TransferEvents
+
+            ended = transfer.run(
+                request,
+                TransferEvents(on_line, on_bytes),
+                argv=argv.docker(self.capabilities, "system", "dial-stdio", env=env),
+                api_version=self.capabilities.api_version,
+                env={**self._host.env, **env},
+                children=self._children,
+                patience=timeout,
+            )
+        what = f"{'pushing' if request.push else 'pulling'} `{request.reference}`"
         if ended.timed_out:
-            raise RegistryError(f"{doing} `{reference}`: no answer in {timeout:.0f} s", hint="check the network")
+            raise RegistryError(f"{what}: no answer in {timeout:.0f} s", hint="check the network")
         if ended.exit_code != 0:
-            error = translate(ended.output, f"{doing} `{reference}`")
+            error = translate(ended.output, what)
             if isinstance(error, NotReadyError):
                 raise error
             raise RegistryError(error.message, hint=error.hint, details=error.details)

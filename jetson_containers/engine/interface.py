@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.core.errors import JetsonError
+    from jetson_containers.engine.transfer_events import Transferred
 
 
 class BuildTimeoutError(BuildError):
@@ -147,6 +148,21 @@ class BakeWatcher(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransferRequest:
+    """A pull, or a push. `platform` is that of a pull: "linux/arm64"; None: the engine's own."""
+
+    reference: str
+    push: bool = False
+    platform: str | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the docker client is told."""
+        platform = ("--platform", self.platform) if self.platform else ()
+        return ("push", self.reference) if self.push else ("pull", *platform, self.reference)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
     """How a container ended. `output` is stdout and stderr together."""
 
@@ -183,8 +199,12 @@ class ContainerEngine(Protocol):
         *,
         platform: str | None = None,
         timeout: float | None = None,
+        on_bytes: Callable[[Transferred], None] | None = None,
     ) -> None:
-        """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds."""
+        """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds.
+
+        `on_bytes` gets the bytes, where the engine tells them; without it they are among the lines.
+        """
         ...
 
 
@@ -261,8 +281,14 @@ class Engine(ContainerEngine, Protocol):
         """Make `target` of the files and the configuration of `source`, in one layer and with these labels."""
         ...
 
-    def push(self, reference: str, on_line: Callable[[str], None]) -> None:
-        """Push an image."""
+    def push(
+        self,
+        reference: str,
+        on_line: Callable[[str], None],
+        *,
+        on_bytes: Callable[[Transferred], None] | None = None,
+    ) -> None:
+        """Push an image. `on_line` and `on_bytes` are told as by `pull`."""
         ...
 
     def stop(self) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jetson_containers.engine.interface import ContainerEngine
+    from jetson_containers.engine.transfer_events import Transferred
 
 CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")  # where Podman looks for specifications, containers.conf(5)
 TIMEOUT = 60  # seconds an answer may take
@@ -91,6 +92,7 @@ class PodmanEngine:
         *,
         platform: str | None = None,
         timeout: float | None = None,
+        on_bytes: Callable[[Transferred], None] | None = None,  # noqa: ARG002 - Podman tells none
     ) -> None:
         """Pull an image from its registry. Raises RegistryError; also when nothing comes for `timeout` seconds."""
         words = ("--platform", platform) if platform else ()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NotReadyError, RegistryError
+from jetson_containers.engine import transfer_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from jetson_containers.core.console import Console
     from jetson_containers.engine.interface import ContainerEngine
 
 LISTED = "`jetson-containers images` lists those that are here"
@@ -17,7 +17,7 @@ LISTED = "`jetson-containers images` lists those that are here"
 def pull_missing(
     engine: ContainerEngine,
     image: str,
-    on_line: Callable[[str], None],
+    console: Console,
     *,
     offline: bool,
     hint: str,
@@ -28,7 +28,7 @@ def pull_missing(
     if offline:
         raise NotReadyError(f"no image `{image}` is here, and offline none is pulled", hint=hint)
     try:
-        engine.pull(image, on_line, platform=platform)
+        transfer_progress.pull(engine, image, console, platform=platform)
     except RegistryError as error:
         why = error.message.removeprefix(f"pulling `{image}`: ")
         raise RegistryError(f"no image `{image}` is here, and none can be pulled: {why}", hint=hint) from error

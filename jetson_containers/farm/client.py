@@ -18,6 +18,7 @@ from jetson_containers.builder.state import BuildState
 from jetson_containers.builder.store import Store
 from jetson_containers.core.console import human_bytes, human_seconds
 from jetson_containers.core.errors import InterruptedByUserError, JetsonError, NotReadyError, RegistryError
+from jetson_containers.engine.transfer_progress import TransferProgress
 from jetson_containers.farm import access, labels, serve, stage_task
 from jetson_containers.farm.handover import Handover, Offer
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from jetson_containers.farm.access import FarmAccess
     from jetson_containers.farm.stage_task import StageResult, StageTask
     from jetson_containers.plan.plan import BuildPlan
+    from jetson_containers.plan.stage import Stage
 
 CONNECT = 30.0  # seconds a scheduler may take to answer
 LOOK = 2.0  # seconds after which it is looked for workers that have joined
@@ -135,10 +137,14 @@ class FarmBuild:
             if image is None:
                 continue
             store.adopt(image, node, image.labels)
-            if self._registry.push(node.stage, self._engine, self._console.detail):
+            if self._push(node.stage):
                 self._console.info(f"{node.stage.package}: pushed to {self._registry.repository}, for the workers")
         found = self._registry.find(nodes, self._refuse)
         return {key: remote.reference for key, remote in found.items()}
+
+    def _push(self, stage: Stage) -> str:
+        with TransferProgress(console=self._console, name=f"pushing {stage.image}") as progress:
+            return self._registry.push(stage, self._engine, progress.line, progress.on_bytes)
 
     def _base(self, reference: str) -> str:
         """The reference by digest of a base image, which goes to the registry where no other has it."""

@@ -34,7 +34,7 @@ def pull_missing(image: str, engine: ContainerEngine, settings: Settings, consol
         return image
     if not settings["offline"]:
         console.info(f"pulling image `{image}`")
-    pull.pull_missing(engine, image, console.info, offline=settings["offline"], hint=_LEAVE_OUT)
+    pull.pull_missing(engine, image, console, offline=settings["offline"], hint=_LEAVE_OUT)
     return image
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from jetson_containers.core import checked, json_text
+from jetson_containers.core.docker_login import DOCKER_HUB, Credentials, docker_credentials
 from jetson_containers.core.errors import RegistryError, command
-from jetson_containers.registry.auth import Challenge, Credentials, docker_credentials, parse_challenge
-from jetson_containers.registry.types import DOCKER_HUB, ImageInfo, UnreachableError
+from jetson_containers.registry.auth import Challenge, parse_challenge
+from jetson_containers.registry.types import ImageInfo, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jetson_containers.core import checked, json_text
+from jetson_containers.core.docker_login import DOCKER_HUB
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.core.files import write_atomically
 from jetson_containers.images.labels import PREFIX, REF_NAME
 from jetson_containers.images.official import repositories
 from jetson_containers.registry import snapshot
-from jetson_containers.registry.types import DOCKER_HUB, ImageRepository, Tag, TagListing, UnreachableError
+from jetson_containers.registry.types import ImageRepository, Tag, TagListing, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jetson_containers.core.docker_login import DOCKER_HUB
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.images import official
-from jetson_containers.registry.types import DOCKER_HUB, ImageRepository
+from jetson_containers.registry.types import ImageRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jetson_containers.core.docker_login import DOCKER_HUB
 from jetson_containers.core.errors import RegistryError, UsageError
 from jetson_containers.core.text import is_number, shown
 from jetson_containers.images.name import is_repository_path
@@ -13,7 +14,6 @@ from jetson_containers.images.name import is_repository_path
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-DOCKER_HUB = "docker.io"
 _HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 

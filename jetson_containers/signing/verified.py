@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetson_containers.core.docker_login import DOCKER_HUB
 from jetson_containers.core.errors import SignatureError, UsageError, command
 from jetson_containers.images.name import ImageName
-from jetson_containers.registry.types import DOCKER_HUB, ImageRepository
+from jetson_containers.registry.types import ImageRepository
 from jetson_containers.signing import signatures
 from jetson_containers.signing.keys import PublicKey
 

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from jetson_containers.core.docker_login import DOCKER_HUB
 from jetson_containers.core.errors import UsageError, command
 from jetson_containers.core.text import shown
 from jetson_containers.hub.transfer import reference
 from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.reference import Reference
 from jetson_containers.images.name import is_repository_path
-from jetson_containers.registry.types import DOCKER_HUB, split_host
+from jetson_containers.registry.types import split_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

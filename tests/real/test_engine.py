@@ -33,6 +33,7 @@ from tests.real.conftest import LABEL, PREFIX, SESSION, engine_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from jetson_containers.engine.transfer_events import Transferred
     from tests.real.conftest import Registry
 
 pytestmark = pytest.mark.engine
@@ -389,6 +390,34 @@ def test_push_and_pull_bring_labels_back(
     assert image is not None
     assert image.labels["pushed"] == "yes"
     assert image.digests
+
+
+@pytest.mark.registry
+def test_push_and_pull_tell_bytes_and_end_with_ctrl_c(
+    engine: DockerEngine, scratch_base: str, registry: Registry, tmp_path: Path
+) -> None:
+    """Bytes are told while they move; Ctrl-C ends a push before its tag is there."""
+    size, pushed, pulled = 20_000_000, [], []
+    (tmp_path / "random").write_bytes(os.urandom(size))
+    tag = f"{registry.host}/{PREFIX}/bytes:1"
+    request = BuildRequest(context=tmp_path, dockerfile=f"FROM {scratch_base}\nCOPY random /\n", tag=tag)
+    engine.build(request, silent)
+
+    def interrupt(_state: Transferred) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.push(tag, silent, on_bytes=interrupt)
+    with pytest.raises(RegistryError, match="no such image"):
+        engine.pull(tag, silent)
+    engine.push(tag, silent, on_bytes=pushed.append)
+    engine.untag(tag)
+    engine.pull(tag, silent, on_bytes=pulled.append)
+    for states in (pushed, pulled):
+        assert states[-1].done == states[-1].total > size * 0.9
+        assert states[-1].complete == states[-1].layers > 1
+        assert len({state.done for state in states}) > 1
+    assert pulled[-1].present == pulled[-1].layers - 1
 
 
 @pytest.mark.registry

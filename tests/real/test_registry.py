@@ -17,10 +17,10 @@ import pytest
 
 from jetson_containers.autotag.search import AutotagOptions, choose
 from jetson_containers.autotag.sources import RegistrySource
+from jetson_containers.core.docker_login import docker_credentials
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.images import labels
 from jetson_containers.platforms.detect import parse_target
-from jetson_containers.registry.auth import docker_credentials
 from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.http import Transport
 from jetson_containers.registry.listing import Listings

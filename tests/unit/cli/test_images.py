@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,7 @@ from jetson_containers.platforms import detect
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CPU = detect.parse_target("cpu")
@@ -307,3 +308,19 @@ def test_push_of_a_name_without_registry_is_refused(engine: FakeEngine) -> None:
         call(images.push, engine, "postgres:16")
     assert "docker tag postgres:16 registry.example/me/postgres:16" in (error.value.hint or "")
     assert not [each for each in engine.calls if each[0] == "push"]
+
+
+def test_push_and_pull_have_a_result_as_json(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image comes back, of a push also the digest that the registry has, where the engine says it."""
+    name, digest = "registry.example/me/robot:1", f"sha256:{'5' * 64}"
+    engine.add_image(name)
+    assert call(images.push, engine, name) == {"image": name, "digest": None, "signature": None}
+    push = engine.push
+
+    def push_and_say(reference: str, on_line: Callable[[str], None], **more: Any) -> None:
+        push(reference, on_line, **more)
+        on_line(f"1: digest: {digest} size: 528")
+
+    monkeypatch.setattr(engine, "push", push_and_say)
+    assert call(images.push, engine, name) == {"image": name, "digest": digest, "signature": None}
+    assert call(images.pull, engine, name) == {"image": name}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -70,8 +70,8 @@ class PushingEngine(FakeEngine):
 
     says = "1: digest: {} size: 528"
 
-    def push(self, reference: str, on_line: Callable[[str], None]) -> None:
-        super().push(reference, on_line)
+    def push(self, reference: str, on_line: Callable[[str], None], **more: Any) -> None:
+        super().push(reference, on_line, **more)
         on_line(self.says.format(self.digest))
 
     digest = ""

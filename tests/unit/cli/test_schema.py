@@ -79,7 +79,7 @@ TYPED = {
 NOT_TYPED = {
     "bundle", "download", "farm status", "keys new", "outdated",
      "llm bench", "llm metrics", "llm ps", "llm stop", "login", "logout",
-    "mirror fill", "registry refresh", "test", "update", "verify",
+    "mirror fill", "pull", "push", "registry refresh", "test", "update", "verify",
 }  # fmt: skip
 
 

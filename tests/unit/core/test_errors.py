@@ -11,14 +11,13 @@ import pytest
 
 from jetson_containers.autotag import search
 from jetson_containers.autotag.ranking import ImageChoice
-from jetson_containers.core import diagnosis, errors, files
+from jetson_containers.core import diagnosis, docker_login, errors, files
 from jetson_containers.core.errors import JetsonError, RecipeError, RegistryError, UnsatisfiableError
 from jetson_containers.dockerfile import inject
 from jetson_containers.hub import cache
 from jetson_containers.llm import stored
 from jetson_containers.recipes import catalog, tree
 from jetson_containers.recipes.catalog import Catalog
-from jetson_containers.registry import auth
 from jetson_containers.resolver.solve import solve
 from tests.unit.treemaker import ORIN, package
 
@@ -112,7 +111,7 @@ def test_rm_of_foreign_files_quotes_the_path(tmp_path: Path, monkeypatch: pytest
 def test_docker_login_hint_quotes_the_host() -> None:
     """Docker login hint quotes the host."""
     host = "registry;reboot:5000"
-    hint = hint_of(lambda: auth._decode({"auth": "%"}, host))
+    hint = hint_of(lambda: docker_login._decode({"auth": "%"}, host))
     assert commands_in(hint) == [["docker", "login", host]]
     assert isinstance(RegistryError("x", hint=hint), JetsonError)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, RegistryError
 from jetson_containers.engine.pull import pull_missing
 from tests.fakes import FakeEngine
@@ -13,7 +14,7 @@ from tests.fakes import FakeEngine
 def test_pull_missing_says_that_the_image_is_missing_first(down: bool) -> None:
     """Whether the registry answers or not, the message begins with the image."""
     with pytest.raises(RegistryError) as caught:
-        pull_missing(FakeEngine(registry_down=down), "nope:1", print, offline=False, hint="do this")
+        pull_missing(FakeEngine(registry_down=down), "nope:1", Console(), offline=False, hint="do this")
     assert caught.value.message.startswith("no image `nope:1` is here")
     assert caught.value.hint == "do this; `jetson-containers images` lists those that are here"
 
@@ -22,7 +23,7 @@ def test_pull_missing_asks_nobody_offline() -> None:
     """Offline the registry is not asked."""
     engine = FakeEngine()
     with pytest.raises(NotReadyError, match="offline") as caught:
-        pull_missing(engine, "nope:1", print, offline=True, hint="do this")
+        pull_missing(engine, "nope:1", Console(), offline=True, hint="do this")
     assert not isinstance(caught.value, RegistryError)
     assert engine.calls == []
 
@@ -31,5 +32,5 @@ def test_pull_missing_pulls() -> None:
     """What the registry has is here afterwards."""
     engine = FakeEngine()
     engine.registry["acme/there:1"] = FakeEngine().add_image("acme/there:1")
-    pull_missing(engine, "acme/there:1", print, offline=False, hint="")
+    pull_missing(engine, "acme/there:1", Console(), offline=False, hint="")
     assert engine.image("acme/there:1") is not None

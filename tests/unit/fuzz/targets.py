@@ -227,7 +227,7 @@ def _no_client() -> Any:
 
 
 def _docker_config(data: bytes) -> object:
-    from jetson_containers.registry.auth import docker_credentials
+    from jetson_containers.core.docker_login import docker_credentials
 
     written(data, "config.json")
     return docker_credentials("registry.local:5000", {"DOCKER_CONFIG": str(workplace()), "PATH": "/nowhere"})

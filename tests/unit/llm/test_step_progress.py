@@ -71,7 +71,7 @@ def test_step_progress_on_a_terminal_is_one_line_of_its_width(monkeypatch: pytes
     err = Terminal()
     with StepProgress(console=Console(err=err), name="quantize", clock=lambda: 0.0) as progress:
         progress.line("[ 1/ 4] " + "x" * 100)
-        progress._live.refresh()
+        progress._shown.refresh()
     drawn = err.getvalue()
     assert "quantize  0s  25 %  [ 1/ 4] x" in drawn.replace("\x1b[2K", "")
     assert not re.search(r"x{15}", drawn)

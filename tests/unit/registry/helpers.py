@@ -9,7 +9,7 @@ from jetson_containers.registry.http import Transport
 from tests.unit.fakeregistry import Clock, digest_of
 
 if TYPE_CHECKING:
-    from jetson_containers.registry.auth import Credentials
+    from jetson_containers.core.docker_login import Credentials
 
 
 def transport(clock: Clock | None = None, **more: Any) -> Transport:

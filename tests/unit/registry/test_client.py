@@ -7,8 +7,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from jetson_containers.core.docker_login import Credentials
 from jetson_containers.core.errors import RegistryError
-from jetson_containers.registry.auth import Credentials
 from jetson_containers.registry.types import ImageRepository, UnreachableError
 from tests.unit.fakeregistry import FakeRegistry, Fault
 from tests.unit.registry.helpers import client

@@ -97,7 +97,7 @@ def test_sign_adds_to_the_signatures_of_others_and_only_once(
 
 def test_sign_asks_for_the_right_to_write(keys: tuple[PrivateKey, PrivateKey]) -> None:
     """A registry that wants a login is asked for a token that may push."""
-    from jetson_containers.registry.auth import Credentials
+    from jetson_containers.core.docker_login import Credentials
 
     with FakeRegistry(auth="bearer", login=("me", "secret")) as registry:
         registry.tokens = {"login-token"}

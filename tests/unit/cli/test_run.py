@@ -1,0 +1,82 @@
+"""`run`: an image that is not here is pulled before docker is started."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jetson_containers.cli.app import App
+from jetson_containers.cli.run import run
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import NotReadyError, RegistryError
+from jetson_containers.launch import command
+from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jetson_containers.launch.command import Launch
+
+IMAGE = "acme/robot:1"
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Launch]:
+    """What is started."""
+    launches: list[Launch] = []
+    monkeypatch.setattr(command, "become", lambda launch: launches.append(launch) or 0)
+    return launches
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """An engine whose registry has the image."""
+    engine = FakeEngine()
+    engine.registry[IMAGE] = FakeEngine().add_image(IMAGE)
+    return engine
+
+
+def call(engine: FakeEngine, tmp_path: Path, *words: str, **options: Any) -> str:
+    app, err = App(), io.StringIO()
+    app.options.update({"target": "r36.4.3", **options})
+    app.__dict__["engine"] = engine
+    app.__dict__["console"] = Console(out=io.StringIO(), err=err, env={})
+    run.main(["--data", str(tmp_path), *words], standalone_mode=False, obj=app)
+    return err.getvalue()
+
+
+def test_run_pulls_what_is_not_here(engine: FakeEngine, started: list[Launch], tmp_path: Path) -> None:
+    """The image is pulled with its progress, once, and then started."""
+    assert f"pulling image `{IMAGE}`" in call(engine, tmp_path, IMAGE, "ls")
+    assert "pulling" not in call(engine, tmp_path, IMAGE, "ls")
+    assert [each[:2] for each in engine.calls if each[0] == "pull"] == [("pull", IMAGE)]
+    assert [launch.image for launch in started] == [IMAGE, IMAGE]
+
+
+@pytest.mark.parametrize("words", [("--pull", "never"), ("--pull=always",)])
+def test_run_leaves_pulling_to_docker_where_the_line_says_how(
+    engine: FakeEngine, started: list[Launch], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """`--pull` is docker's option, and docker obeys it."""
+    call(engine, tmp_path, *words, IMAGE, "ls")
+    assert [each for each in engine.calls if each[0] == "pull"] == []
+    assert len(started) == 1
+
+
+def test_run_dry_run_pulls_nothing(engine: FakeEngine, started: list[Launch], tmp_path: Path) -> None:
+    """A dry run shows the line."""
+    call(engine, tmp_path, "--dry-run", IMAGE, "ls")
+    assert [each for each in engine.calls if each[0] == "pull"] == []
+    assert started == []
+
+
+def test_run_says_that_there_is_no_such_image(engine: FakeEngine, started: list[Launch], tmp_path: Path) -> None:
+    """What no registry has, and what may not be asked for offline, is named with what may be meant."""
+    with pytest.raises(RegistryError, match="no image `acme/none:1` is here, and none can be pulled") as caught:
+        call(engine, tmp_path, "acme/none:1", "ls")
+    assert "`$(./autotag …)`" in (caught.value.hint or "")
+    with pytest.raises(NotReadyError, match="offline none is pulled"):
+        call(engine, tmp_path, IMAGE, "ls", offline=True)
+    assert started == []
