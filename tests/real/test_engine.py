@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -393,31 +394,25 @@ def test_push_and_pull_bring_labels_back(
 
 
 @pytest.mark.registry
-def test_push_and_pull_tell_bytes_and_end_with_ctrl_c(
-    engine: DockerEngine, scratch_base: str, registry: Registry, tmp_path: Path
-) -> None:
-    """Bytes are told while they move; Ctrl-C ends a push before its tag is there."""
-    size, pushed, pulled = 20_000_000, [], []
+def test_push_and_pull_tell_bytes(engine: DockerEngine, registry: Registry, tmp_path: Path) -> None:
+    """Bytes are told while they move, and in the end all of them are there."""
+    size = 20_000_000
+    pushed: list[Transferred] = []
+    pulled: list[Transferred] = []
     (tmp_path / "random").write_bytes(os.urandom(size))
-    tag = f"{registry.host}/{PREFIX}/bytes:1"
-    request = BuildRequest(context=tmp_path, dockerfile=f"FROM {scratch_base}\nCOPY random /\n", tag=tag)
-    engine.build(request, silent)
-
-    def interrupt(_state: Transferred) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        engine.push(tag, silent, on_bytes=interrupt)
-    with pytest.raises(RegistryError, match="no such image"):
-        engine.pull(tag, silent)
+    with tarfile.open(tmp_path / "layer.tar", "w") as layer:
+        layer.add(tmp_path / "random", "random")
+    tag = f"{registry.host}/{PREFIX}/{tmp_path.name}:1"
+    # An import, because no build cache keeps the layer when the image is removed.
+    subprocess.run([engine.capabilities.client, "import", tmp_path / "layer.tar", tag], check=True, capture_output=True)
     engine.push(tag, silent, on_bytes=pushed.append)
     engine.untag(tag)
     engine.pull(tag, silent, on_bytes=pulled.append)
+    engine.untag(tag)
     for states in (pushed, pulled):
-        assert states[-1].done == states[-1].total > size * 0.9
-        assert states[-1].complete == states[-1].layers > 1
+        assert states[-1].done == states[-1].total >= size
+        assert (states[-1].complete, states[-1].present, states[-1].layers) == (1, 0, 1)
         assert len({state.done for state in states}) > 1
-    assert pulled[-1].present == pulled[-1].layers - 1
 
 
 @pytest.mark.registry
