@@ -44,7 +44,7 @@ def known(version: Version, origin: str, notices: list[str]) -> tuple[Release, s
 
 
 def _stand_in(version: Version, origin: str, notices: list[str]) -> tuple[Release, str]:
-    """The oldest general release of the major; of a major that no table holds, the newest below, or the oldest of all."""
+    """The oldest general release of the major; of a major that no table holds, the newest below, or the oldest."""
     general = [row for row in tables.releases() if row.status == "released"]
     same = [row for row in general if row.l4t.major == version.major]
     row = same[-1] if same else next((row for row in general if row.l4t < version), general[-1])
