@@ -152,6 +152,10 @@ class FakeEngine:
         return self.capabilities_
 
     @property
+    def elsewhere(self) -> bool:
+        return self.capabilities.elsewhere
+
+    @property
     def run_capabilities(self) -> RunCapabilities:
         return self.capabilities
 

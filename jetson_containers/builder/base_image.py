@@ -180,7 +180,8 @@ def _make(
     _check_distribution(platform, wanted)
     rebased = rebase(platform, wanted.distro, version, "base image made here")
     foreign = _check_emulation(platform, engine)
-    files.ensure_engine_space(engine.capabilities.data_root, MAKING_NEEDS)
+    if not engine.capabilities.elsewhere:
+        files.ensure_engine_space(engine.capabilities.data_root, MAKING_NEEDS)
     tool = _tool(settings.env, console, allow_install=allow_install)
     reference = made_name(wanted.distro, version, arch)
     console.info(

@@ -119,9 +119,12 @@ class _Run:
         self.plans = [plan for plan in plans if plan.stages]
         self.named = [plan for plan in self.plans if plan.final]  # the others are wanted up to a stage
         self.engine = engine
-        self.options = options
         self.console = console
         self.env = os.environ if options.env is None else options.env
+        self.options = options
+        if engine.elsewhere:
+            self.options = replace(options, engine_elsewhere=True)
+            self._note_elsewhere()
         self.store = Store(engine)
         self.state = BuildState(options.state)
         self.graph = graph.merge(self.plans)
@@ -247,11 +250,23 @@ class _Run:
         self._summarize(report, redact)
         return report
 
+    def _note_elsewhere(self) -> None:
+        """What is different with an engine of another machine."""
+        architecture = self.engine.capabilities.architecture
+        self.console.info(
+            f"the engine is on another machine ({architecture}): images stay there, and tests are left to"
+            " `jetson-containers verify` there"
+        )
+        if any(plan.platform.machine != architecture for plan in self.plans):
+            self.console.warning(
+                f"an image is made for another architecture than {architecture}",
+                "`--target` names the platform of the machine it will run on",
+            )
+
     def _check_disk(self, todo: Mapping[str, None]) -> None:
         """Refuse before the first byte is written; an engine on another machine cannot be looked at from here."""
         root = Path(self.engine.capabilities.data_root)
-        remote = not self.env.get("DOCKER_HOST", "unix:").startswith("unix:")
-        if not self.options.disk_per_stage or remote or not root.is_dir():
+        if not self.options.disk_per_stage or self.options.engine_elsewhere or not root.is_dir():
             return
         sizes = self.state.sizes()
         stages = [self.graph.nodes[key].stage for key in todo]

@@ -125,11 +125,11 @@ def farm_worker(app: App, *, address: str, given: WorkerArguments, access_given:
     offered = labels.check(split_list(given.label_text), "--labels")
     access.require()
     size = _memory(given.memory)
-    remote = not app.settings.env.get("DOCKER_HOST", "unix:").startswith("unix:")
-    if remote and not (size and given.cores):
-        raise UsageError("the engine of $DOCKER_HOST is on another machine", hint="say its --cores and --memory")
     options = build.machine_options(app)
     capabilities = app.engine.capabilities
+    remote = capabilities.elsewhere
+    if remote and not (size and given.cores):
+        raise UsageError("the engine is on another machine", hint="say its --cores and --memory")
     available = resources.detect(
         jobs=given.jobs, cores=given.cores, memory=size, most_jobs=resources.job_limit(app.settings.env)
     )

@@ -29,6 +29,7 @@ def _engine(context: DoctorContext) -> Finding:
     except JetsonError as error:
         return fail(error.message, error.hint or "./install.sh")
     text = f"docker {found.server_version} (API {found.api_version}) through `{found.client}` {found.client_version}"
+    text += ", on another machine" if found.elsewhere else ""
     if _is_older(found.api_version, OLDEST_API):
         return warn(text, "install Docker 20.10 or newer: ./install.sh")
     return ok(text + (", with sudo" if found.sudo else ""))
@@ -71,20 +72,11 @@ def _storage(_context: DoctorContext, found: Capabilities) -> Finding:
     return ok(found.storage_driver)
 
 
-def _is_remote(context: DoctorContext) -> bool:
-    host = str(context.settings.env.get("DOCKER_HOST", ""))
-    return bool(host) and not host.startswith("unix:")
-
-
-def _disk(context: DoctorContext, found: Capabilities) -> Finding:
-    if _is_remote(context):
-        return skip("the engine runs on another machine")
+def _disk(_context: DoctorContext, found: Capabilities) -> Finding:
     return space_finding(Path(found.data_root), "setting data-root of docker", "data-root")
 
 
 def _medium(context: DoctorContext, found: Capabilities) -> Finding:
-    if _is_remote(context):
-        return skip("the engine runs on another machine")
     return medium_finding(context, found.data_root, "jetson-containers setup data-root", "data-root")
 
 
@@ -168,9 +160,13 @@ CHECKS = (
         name="builder",
         why="The legacy builder copies secrets and certificates into layers, and builds one stage at a time.",
         look_at_engine=_builder,
+        anywhere=True,
     ),
     CheckDefinition(
-        name="storage driver", why="vfs needs many times the space and time of overlay2.", look_at_engine=_storage
+        name="storage driver",
+        why="vfs needs many times the space and time of overlay2.",
+        look_at_engine=_storage,
+        anywhere=True,
     ),
     CheckDefinition(
         name="engine disk", why="An image for LLMs has 5 to 15 GB, and a build needs it twice.", look_at_engine=_disk
@@ -187,9 +183,14 @@ CHECKS = (
         name="emulation", why="With it images for a Jetson are built and tested on a PC.", look_at_engine=_emulation
     ),
     CheckDefinition(
-        name="stopped containers", why="Each keeps its image and its own layer.", look_at_engine=_containers
+        name="stopped containers",
+        why="Each keeps its image and its own layer.",
+        look_at_engine=_containers,
+        anywhere=True,
     ),
-    CheckDefinition(name="engine use", why="Build caches fill the disk unseen.", look_at_engine=_cache, limit=20),
+    CheckDefinition(
+        name="engine use", why="Build caches fill the disk unseen.", look_at_engine=_cache, anywhere=True, limit=20
+    ),
     CheckDefinition(
         name="container logs", why="One server that prints much can fill the disk.", look_at_engine=_log_size
     ),

@@ -107,7 +107,9 @@ def run_checks(context: DoctorContext, checks: Sequence[CheckDefinition] = CHECK
     found = {"engine": running["engine"].result()} if "engine" in running else {}
     if capabilities := _capabilities(context, found.get("engine")):
         for each in checks:
-            if each.look_at_engine is not None:
+            if capabilities.elsewhere and each.look_at_engine is not None and not each.anywhere:
+                found[each.name] = _check(each, skip("the engine runs on another machine"))
+            elif each.look_at_engine is not None:
                 running[each.name] = _Running(each, _bind_engine(each.look_at_engine, context, capabilities))
     found |= {name: each.result() for name, each in running.items() if name not in found}
     return [found.get(each.name) or _check(each, skip("the engine does not answer")) for each in checks]

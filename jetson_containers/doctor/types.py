@@ -105,13 +105,15 @@ class DoctorContext:
 class CheckDefinition:
     """One check: its name, why it matters, and how to find out.
 
-    `look` gets the context, `look_at_engine` the capabilities of the engine too and is left out without one.
+    `look` gets the context, `look_at_engine` the capabilities of the engine too and is left out without one, and where
+    the engine is on another machine unless that makes no difference (`anywhere`).
     """
 
     name: str
     why: str
     look: Callable[[DoctorContext], Finding] | None = None
     look_at_engine: Callable[[DoctorContext, Capabilities], Finding] | None = None
+    anywhere: bool = False
     limit: float = 15.0  # seconds
 
 

@@ -28,7 +28,15 @@ from jetson_containers.engine.interface import (
     TransferRequest,
 )
 from jetson_containers.engine.messages import DETAIL_LINES, translate
-from jetson_containers.engine.probe import Client, ProbedHost, major, probe, run_capabilities, unprobed_client
+from jetson_containers.engine.probe import (
+    Client,
+    ProbedHost,
+    major,
+    may_be_elsewhere,
+    probe,
+    run_capabilities,
+    unprobed_client,
+)
 from jetson_containers.engine.queries import Queries, is_missing, local_image
 
 if TYPE_CHECKING:
@@ -122,6 +130,11 @@ class DockerEngine:
             if found is not None:
                 return found
         return self.capabilities
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is on another machine; a question only where the environment leaves it open."""
+        return may_be_elsewhere(self._host.env) and self.capabilities.elsewhere
 
     def build(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:
         """Build and load into the local store; `on_line` gets each output line.
@@ -478,10 +491,10 @@ class DockerEngine:
         """Refuse a foreign platform that nothing here can execute, unless the Dockerfile executes nothing."""
         from jetson_containers.dockerfile.inject import parse
 
-        capabilities, client = self._found
+        capabilities = self.capabilities
         if request.platform is None or emulation.runs(request.platform, capabilities.platforms):
             return
-        if not client.endpoint.startswith("unix:"):
+        if capabilities.elsewhere:
             return  # another machine's emulators cannot be seen from here
         if any(step.keyword == "RUN" for step in parse(request.dockerfile)):
             raise NotReadyError(

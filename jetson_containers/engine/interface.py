@@ -42,6 +42,7 @@ class RunCapabilities:
     cdi_devices: tuple[str, ...]  # "nvidia.com/gpu=all" …, empty without CDI
     podman: bool = False  # whether the client is Podman, without root where that runs without
     rootless: bool = False
+    elsewhere: bool = False  # whether it is on another machine: paths of this one mean nothing to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +215,11 @@ class Engine(ContainerEngine, Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do; probed once, on first use."""
+        ...
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is on another machine; a question only where the environment leaves it open."""
         ...
 
     def build(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:

@@ -7,6 +7,7 @@ the version rules: a client from 23.0 on needs the buildx plugin for BuildKit; b
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from jetson_containers.core import json_text
 from jetson_containers.core.errors import ConfigError, EngineMissingError, EnginePermissionError, NotReadyError
@@ -67,6 +69,7 @@ class ProbedHost:
     uid: int
     interactive: bool  # whether sudo could ask for a password
     root: Path = Path("/")
+    name: str = field(default_factory=lambda: os.uname().nodename)
     run: Callable[[Sequence[str], Mapping[str, str]], ProbeAnswer] = _ask
 
     def ask(self, argv: Sequence[str]) -> ProbeAnswer:
@@ -157,10 +160,40 @@ def run_capabilities(path: str, host: ProbedHost) -> RunCapabilities | None:
     info = _info([path], host)
     if not info.get("ServerVersion"):
         return None
-    local = (host.env.get("DOCKER_HOST") or DEFAULT_SOCKET).startswith("unix:")
+    elsewhere = _is_elsewhere(host.env.get("DOCKER_HOST") or DEFAULT_SOCKET, info, host)
     return RunCapabilities(
-        client=path, sudo=False, runtimes=_runtimes(info), cdi_devices=_cdi_devices(info, host.root if local else None)
+        client=path,
+        sudo=False,
+        runtimes=_runtimes(info),
+        cdi_devices=_cdi_devices(info, None if elsewhere else host.root),
+        elsewhere=elsewhere,
     )
+
+
+def may_be_elsewhere(env: Mapping[str, str]) -> bool:
+    """Whether it takes a question to know that the engine is on this machine, as nearly all are."""
+    return _has_context(env) or not (env.get("DOCKER_HOST") or DEFAULT_SOCKET).startswith("unix:")
+
+
+def refuse_elsewhere(capabilities: RunCapabilities, what: str) -> None:
+    """Raises NotReadyError where the engine is on another machine, which lacks `what` of this one."""
+    if capabilities.elsewhere:
+        raise NotReadyError(
+            f"the engine is on another machine (DOCKER_HOST or docker context), which does not see {what}",
+            hint="run the command on that machine; for the engine of this one `export DOCKER_HOST=unix:///var/run/docker.sock`",
+        )
+
+
+def _is_elsewhere(endpoint: str, info: Mapping[str, Any], host: ProbedHost) -> bool:
+    """Whether an engine is on another machine. Behind a port of this one may be a tunnel: its name tells."""
+    if endpoint.startswith(("unix:", "npipe:")):
+        return False
+    try:
+        address = urlsplit(endpoint).hostname or ""
+        is_here = address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return True
+    return not is_here or info.get("Name") != host.name
 
 
 def _is_podman_file(path: Path) -> bool:
@@ -279,10 +312,10 @@ def _capabilities(client: Client, builder: Builder, host: ProbedHost, *, bake: b
     prefix = ["sudo"] if client.sudo else []
     info = _info([*prefix, client.path], host)
     architecture = str(info.get("Architecture") or client.server.get("Arch", ""))
-    local = client.endpoint.startswith("unix:")
+    elsewhere = _is_elsewhere(client.endpoint, info, host)
     machine = MACHINES.get(architecture, architecture)
     native = "linux/arm64" if machine == "aarch64" else "linux/amd64"
-    emulated = emulated_platforms(host.root) if local else ()
+    emulated = () if elsewhere else emulated_platforms(host.root)
     return Capabilities(
         client=client.path,
         client_version=client.version,
@@ -291,7 +324,8 @@ def _capabilities(client: Client, builder: Builder, host: ProbedHost, *, bake: b
         builder=builder,
         sudo=client.sudo,
         runtimes=_runtimes(info),
-        cdi_devices=_cdi_devices(info, host.root if local else None),
+        cdi_devices=_cdi_devices(info, None if elsewhere else host.root),
+        elsewhere=elsewhere,
         storage_driver=str(info.get("Driver", "")),
         data_root=str(info.get("DockerRootDir", "")),
         architecture=machine,

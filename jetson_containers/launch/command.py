@@ -157,7 +157,7 @@ def plan_run(
         name=chosen_name,
         gpu=gpu,
         mounts=mounts,
-        data=data if any(mount.target == "/data" for mount in mounts) and not _is_elsewhere(host) else None,
+        data=data if any(mount.target == "/data" for mount in mounts) and not capabilities.elsewhere else None,
         folders=request.written or (),
         cookie=cookie if any(cookie and mount.source == str(cookie.path) for mount in mounts) else None,
         dry_run=request.dry_run,
@@ -171,19 +171,14 @@ def _notices(line: RunLine, request: RunRequest, hidden: Iterable[str], platform
     return (*odd, *_hidden_values(hidden), *_other_family(request.image, platform))
 
 
-def _is_elsewhere(host: LaunchHost) -> bool:
-    """Whether $DOCKER_HOST is an engine of another machine."""
-    return not host.capabilities.podman and not (host.env.get("DOCKER_HOST") or "unix:").startswith("unix:")
-
-
 def _elsewhere(host: LaunchHost, request: RunRequest) -> tuple[Notice, ...]:
     """What the paths of a line mean where its engine is on another machine."""
-    if not _is_elsewhere(host):
+    if not host.capabilities.elsewhere:
         return ()
     named = "" if request.data else "name its folder for /data with `--data DIR`; "
     return (
         Notice(
-            text="the engine of $DOCKER_HOST is on another machine: mounts are paths there, and GPU and devices were"
+            text="the engine is on another machine: mounts are paths there, and GPU and devices were"
             " looked for on this machine",
             hint=f"{named}the board's own GPU and cameras take `run` on the board",
         ),

@@ -113,12 +113,16 @@ def test_engine_medium_is_that_of_the_longest_mount(orin: Machine) -> None:
     assert orin.check("engine medium").finding == "/var/lib/docker is on NVMe (nvme0n1, ext4)"
 
 
-def test_engine_medium_of_a_remote_engine_is_not_looked_at(tmp_path: Path) -> None:
-    """What lies here says nothing of an engine elsewhere."""
-    machine = Machine(tmp_path, "orin-nano-super-r36.4.3", {"DOCKER_HOST": "ssh://farm"})
-    machine.write("proc/self/mountinfo", ROOT_ON_CARD)
-    assert machine.check("engine medium").status is types.Status.SKIP
-    assert machine.check("engine disk").status is types.Status.SKIP
+def test_engine_of_another_machine_is_not_judged_by_this_one(orin: Machine) -> None:
+    """What lies here says nothing of an engine elsewhere; what the engine itself says holds."""
+    orin.write("proc/self/mountinfo", ROOT_ON_CARD)
+    remote = replace(CAPABILITIES, elsewhere=True)
+    of_here = ("engine medium", "engine disk", "iptables", "emulation", "container logs", "gpu access", "--gpus")
+    for name in of_here:
+        found = orin.check(name, remote)
+        assert (found.status, found.finding) == (types.Status.SKIP, "the engine runs on another machine")
+    assert orin.check("storage driver", remote).status is types.Status.OK
+    assert orin.check("engine", remote).finding.endswith("on another machine")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from jetson_containers.engine import emulation, probe
 from jetson_containers.engine.docker import DockerEngine
 from jetson_containers.engine.interface import Builder, RunCapabilities
 from jetson_containers.engine.probe import ProbeAnswer, ProbedHost
+from tests.fakes import CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -398,3 +400,49 @@ def test_images_are_asked_with_sudo_when_the_first_client_may_not(tmp_path: Path
     assert DockerEngine(host=machine.host()).images() == []
     lists = [call for call in machine.asked if "ls" in call]
     assert [call[0] for call in lists] == [str(tmp_path / "a/docker"), "sudo"]
+
+
+@pytest.mark.parametrize(
+    ("address", "elsewhere"),
+    [
+        ("", False),
+        ("unix:///run/user/1/docker.sock", False),
+        ("ssh://user@board", True),
+        ("tcp://board:2375", True),
+        ("tcp://127.0.0.1:2375", False),
+        ("tcp://[::1]:2375", False),
+        ("tcp://localhost:2375", False),
+        ("tcp://localhost.example:2375", True),
+        ("tcp://[oops", True),
+        ("fd://", True),
+    ],
+)
+def test_probe_says_whether_the_engine_is_on_another_machine(tmp_path: Path, address: str, elsewhere: bool) -> None:
+    """A socket is this machine's, and so is a port of it, unless the engine behind it has another name: a tunnel."""
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)})
+    machine.info["Name"] = os.uname().nodename
+    machine.info["ServerVersion"] = "28.2.2"
+    host = machine.host(DOCKER_HOST=address)
+    assert probe.probe("auto", host)[0].elsewhere is elsewhere
+    found = probe.run_capabilities(str(tmp_path / "a/docker"), host)
+    assert found is not None
+    assert found.elsewhere is elsewhere
+    assert probe.may_be_elsewhere(host.env) is bool(address and not address.startswith("unix:"))
+    machine.info["Name"] = "board"
+    assert probe.probe("auto", host)[0].elsewhere is bool(address and not address.startswith("unix:"))
+
+
+def test_probe_follows_a_docker_context_to_another_machine(tmp_path: Path) -> None:
+    """A context leads elsewhere as DOCKER_HOST does; what needs the files of this machine is refused there."""
+    machine = Machine(tmp_path, {"a": ("28.2.2", True)})
+    (tmp_path / "config.json").write_text('{"currentContext": "board"}')
+    host = machine.host(DOCKER_CONFIG=str(tmp_path))
+    say = machine.say
+    context = ProbeAnswer(exit_code=0, out="board ssh://user@board", err="")
+    machine.say = lambda words, *rest, **more: context if words[0] == "context" else say(words, *rest, **more)  # type: ignore[method-assign]
+    assert probe.may_be_elsewhere(host.env)
+    capabilities = probe.probe("auto", host)[0]
+    assert capabilities.elsewhere
+    with pytest.raises(NotReadyError, match=r"another machine .* does not see the models"):
+        probe.refuse_elsewhere(capabilities, "the models")
+    probe.refuse_elsewhere(CAPABILITIES, "the models")

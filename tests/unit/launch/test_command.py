@@ -119,22 +119,21 @@ def test_option_of_the_user_replaces_the_default(tmp_path: Path, option: str, de
     assert (default in ours) is kept
 
 
-@pytest.mark.parametrize("address", ["ssh://user@board", "tcp://board:2375"])
-def test_engine_of_another_machine_has_paths_of_its_own(tmp_path: Path, address: str) -> None:
+def test_engine_of_another_machine_has_paths_of_its_own(tmp_path: Path) -> None:
     """Its mounts are said to be paths there; the folder for /data is named by an option, and none is made here."""
-    planned = plan(tmp_path, "img", env={"DOCKER_HOST": address})
+    remote = replace(CAPABILITIES, elsewhere=True)
+    planned = plan(tmp_path, "img", capabilities=remote)
     (said,) = [notice for notice in planned.notices if "another machine" in notice.text]
     assert "`--data DIR`" in str(said.hint)
     assert planned.data is None
-    named = plan(tmp_path, "--data", "/mnt/there", "img", env={"DOCKER_HOST": address})
+    named = plan(tmp_path, "--data", "/mnt/there", "img", capabilities=remote)
     assert [mount.source for mount in named.mounts if mount.target == "/data"] == ["/mnt/there"]
     assert not [notice for notice in named.notices if "`--data DIR`" in str(notice.hint)]
 
 
-@pytest.mark.parametrize("env", [{}, {"DOCKER_HOST": ""}, {"DOCKER_HOST": "unix:///run/user/1/docker.sock"}])
-def test_engine_of_this_machine_has_its_paths(tmp_path: Path, env: dict[str, str]) -> None:
-    """A socket is this machine's."""
-    planned = plan(tmp_path, "img", env=env)
+def test_engine_of_this_machine_has_its_paths(tmp_path: Path) -> None:
+    """An engine of this machine is not said to be elsewhere."""
+    planned = plan(tmp_path, "img")
     assert planned.data is not None
     assert not [notice for notice in planned.notices if "another machine" in notice.text]
 
