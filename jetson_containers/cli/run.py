@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
     from jetson_containers.launch import command, podman
-    from jetson_containers.launch.options import is_bare, is_command, parse
+    from jetson_containers.launch.options import is_command, parse
     from jetson_containers.llm.run_hints import with_hints
 
     request = parse(arguments)
