@@ -133,7 +133,7 @@ class TestTargets:
             ("nano,cu118", ("`cu118`", "`nano`"), "10.2"),
             ("jp5,cu124", ("`cu124`", "`jp5`"), "12.2"),
             ("thor,cu128", ("`cu128`", "`thor`"), "13.0"),
-            ("r38.4,cu131", ("`cu131`", "`r38.4`"), "13.0, 13.2"),
+            ("r38.4,cu133", ("`cu133`", "`r38.4`"), "13.0, 13.1, 13.2"),
             ("xavier-nx-8gb,r36.4.3", ("`xavier-nx-8gb`", "`r36.4.3`"), "does not run L4T 36.4.3"),
             ("orin-nx-16gb,r38.4", ("`orin-nx-16gb`", "`r38.4`"), "does not run"),
             ("xavier-nx-8gb,jp6", ("`xavier-nx-8gb`", "`jp6`"), "no release"),
@@ -165,7 +165,6 @@ class TestTargets:
     @pytest.mark.parametrize(
         ("target", "words"),
         [
-            ("r38.0", "L4T 38.0 is not known"),
             ("jp6.9", "no such JetPack"),
             ("x86_64,cu999", "no such CUDA"),
             ("x86_64,cu127", "no such CUDA"),
@@ -224,6 +223,16 @@ class TestTargets:
         platform = detect(PC, {}, "cu130")
         assert str(platform.cuda) == "13.0"
         assert any("12.8" in notice for notice in platform.notices)
+
+    @pytest.mark.parametrize(
+        ("text", "noted"),
+        [("r38.4,cu131", True), ("agx-thor,r38.2.1,cu132", True), ("r39.2,cu131", False), ("r36.4.3,cu128", False)],
+    )
+    def test_parse_target_notes_a_cuda_that_only_minor_versions_allow(self, text: str, noted: bool) -> None:
+        """JetPack 7 runs newer minor versions of CUDA 13, and it is said what they cannot do there."""
+        platform = parse_target(text)
+        assert any("no PTX" in notice for notice in platform.notices) == noted
+        assert str(platform.cuda).replace(".", "") in text
 
     def test_parse_target_notes_a_guessed_release(self) -> None:
         """A guessed release gets a notice."""
