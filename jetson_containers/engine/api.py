@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jetson_containers.core import json_text
+from jetson_containers.core.text import is_number
 
 TIMEOUT = 60  # seconds an answer may take: a store of thousands of images on an SD card is slow
 OK, NOT_FOUND = 200, 404  # statuses
@@ -62,7 +63,7 @@ def get(path: Path, resource: str) -> tuple[int, Any] | None:
         return None
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(maxsplit=2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not is_number(words[1].decode("ascii", "replace")):
         return None
     try:
         return int(words[1]), json_text.parse(body.decode())
