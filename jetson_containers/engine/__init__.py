@@ -10,5 +10,5 @@ them. `owner` knows which process ends a container. `interface` is what the rest
 cannot give networks, `podman_engine` Podman for `run` and `llm`. Nothing is probed or imported before it is used.
 
 Public modules: `archive`, `argv`, `bake`, `bridge`, `context`, `docker`, `emulation`, `image_files`, `interface`,
-`owner`, `podman_engine`, `pull`, `transfer_progress`.
+`owner`, `podman_engine`, `pull`, `transfer_events`, `transfer_progress`.
 """
