@@ -92,7 +92,7 @@ class TransferEvents:
         self.error = ""
 
     def take(self, raw: bytes) -> None:
-        """One line of the answer. What is no event is passed on as it is."""
+        """One line of the answer. A line that cannot be read as an event is passed on unchanged."""
         text = raw.decode("utf-8", errors="replace").strip()
         if not text:
             return
