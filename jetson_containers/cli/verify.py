@@ -11,7 +11,6 @@ import click
 from jetson_containers.cli import build
 from jetson_containers.cli.app import App, command
 from jetson_containers.core.errors import JetsonError, NotReadyError, UsageError
-from jetson_containers.engine.probe import refuse_elsewhere
 from jetson_containers.engine.pull import pull_missing
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def verify(app: App, *, images: tuple[str, ...], everything: bool, report: Path 
     from jetson_containers.core import files
     from jetson_containers.core.secrets import Redactor
 
-    refuse_elsewhere(app.engine.run_capabilities, "the tests")
+    app.engine.run_capabilities.require_here("the tests")
     options = build.machine_options(app)
     found = {name: _image(app, name) for name in images}
     for name, image in found.items():

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jetson_containers.core.errors import BuildError
+from jetson_containers.core.errors import BuildError, NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +43,15 @@ class RunCapabilities:
     podman: bool = False  # whether the client is Podman, without root where that runs without
     rootless: bool = False
     elsewhere: bool = False  # whether it is on another machine: paths of this one mean nothing to it
+
+    def require_here(self, what: str) -> None:
+        """Raises NotReadyError where the engine is on another machine, which lacks `what` of this one."""
+        if self.elsewhere:
+            raise NotReadyError(
+                f"the engine is on another machine (DOCKER_HOST or docker context), which does not see {what}",
+                hint="run the command on that machine, or use the engine of this one:"
+                " `DOCKER_HOST=unix:///var/run/docker.sock`",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,15 +175,6 @@ def may_be_elsewhere(env: Mapping[str, str]) -> bool:
     return _has_context(env) or not (env.get("DOCKER_HOST") or DEFAULT_SOCKET).startswith("unix:")
 
 
-def refuse_elsewhere(capabilities: RunCapabilities, what: str) -> None:
-    """Raises NotReadyError where the engine is on another machine, which lacks `what` of this one."""
-    if capabilities.elsewhere:
-        raise NotReadyError(
-            f"the engine is on another machine (DOCKER_HOST or docker context), which does not see {what}",
-            hint="run the command on that machine; for the engine of this one `export DOCKER_HOST=unix:///var/run/docker.sock`",
-        )
-
-
 def _is_elsewhere(endpoint: str, info: Mapping[str, Any], host: ProbedHost) -> bool:
     """Whether an engine is on another machine. Behind a port of this one may be a tunnel: its name tells."""
     if endpoint.startswith(("unix:", "npipe:")):

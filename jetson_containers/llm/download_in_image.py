@@ -7,7 +7,6 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import StepError, ToldError
-from jetson_containers.engine.probe import refuse_elsewhere
 from jetson_containers.llm.containers import HUB_VARIABLES, NO_PROGRAM, Containers, end, terminate_on_signals
 from jetson_containers.llm.image import pull_missing, without_programs
 
@@ -36,7 +35,7 @@ def download(
 
     Raises ToldError (the downloader itself has output on stderr what is wrong, and what helps) or StepError.
     """
-    refuse_elsewhere(engine().run_capabilities, f"where the download goes: {settings.path('data')}")
+    engine().run_capabilities.require_here(f"where the download goes: {settings.path('data')}")
     pull_missing(image, engine(), settings, console)
     containers = Containers(
         platform=platform,

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import JetsonError
-from jetson_containers.engine.probe import refuse_elsewhere
 from jetson_containers.images import labels
 from jetson_containers.llm import disk_space, fit_check, image_answers
 from jetson_containers.llm.containers import Containers
@@ -139,7 +138,7 @@ def assumed_target(runtime: Runtime, context: LlmContext, image: str = "") -> Ta
 def containers_for(decision: Decision, context: LlmContext) -> Containers:
     """Containers of the image asked for, or of the one autotag finds."""
     request, engine = decision.request, context.engine()
-    refuse_elsewhere(engine.run_capabilities, f"the models below {context.data}")
+    engine.run_capabilities.require_here(f"the models below {context.data}")
 
     def image_for(packages: Sequence[str]) -> str:
         return pull_missing(context.find_image(packages), engine, context.settings, context.console)

@@ -444,5 +444,5 @@ def test_probe_follows_a_docker_context_to_another_machine(tmp_path: Path) -> No
     capabilities = probe.probe("auto", host)[0]
     assert capabilities.elsewhere
     with pytest.raises(NotReadyError, match=r"another machine .* does not see the models"):
-        probe.refuse_elsewhere(capabilities, "the models")
-    probe.refuse_elsewhere(CAPABILITIES, "the models")
+        capabilities.require_here("the models")
+    CAPABILITIES.require_here("the models")
