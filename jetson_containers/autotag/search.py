@@ -49,6 +49,7 @@ class AutotagOptions:
     native: bool = False  # native CUDA before a newer version that needs cuda-compat
     pin: bool = False  # answer with the digest
     quiet: bool = False  # never ask
+    offline: bool = False  # a download is neither offered nor done
     yes: bool = False  # build or pull without asking
     explain: bool = False  # look everywhere, and show every candidate
     aliases: Names | None = field(default=None, compare=False)  # further names, asked when a name finds nothing
@@ -78,8 +79,9 @@ def options(
         named = tuple(f"{base.rstrip('/')}/{user}" for base in named) or (user,)
     places = tuple(ImageRepository.parse(name) for name in named or settings["registries"])
     return AutotagOptions(
-        order=tuple(kind for kind in order if kind not in off), registries=places, native=native, **more
-    )
+        order=tuple(kind for kind in order if kind not in off), registries=places, native=native,
+        **{"offline": bool(settings["offline"]), **more},
+    )  # fmt: skip
 
 
 def _kind(word: str) -> SourceKind:
@@ -240,7 +242,7 @@ def _take(
     if best is None:
         return None
     image = pinned(best, console) if chosen.pin else best.reference
-    if best.kind is SourceKind.LOCAL:
+    if best.kind is SourceKind.LOCAL or chosen.offline:
         return image
     about = ", ".join(filter(None, (best.facts.pushed, human_bytes(best.facts.size) if best.facts.size else "")))
     wants = chosen.yes

@@ -157,6 +157,17 @@ def test_autotag_on_a_terminal_asks_for_a_pull_with_its_size(
     assert (("pull", REMOTE) in engine.calls) is pulled
 
 
+def test_autotag_offline_neither_offers_nor_does_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline the answer is the name, as without a terminal: asking for a download would end in an error."""
+    engine = FakeEngine()
+    console = quiet_console(answers="y\n", monkeypatch=monkeypatch)
+    for yes in (False, True):
+        chosen = {"engine": engine, "console": console, "disable": ["build"], "yes": yes}
+        assert run(tmp_path, offline=True, **chosen) == REMOTE
+    assert "pull it?" not in said(console)
+    assert not [call for call in engine.calls if call[0] == "pull"]
+
+
 def test_autotag_with_yes_pulls_without_asking(tmp_path: Path) -> None:
     """`--yes` pulls without asking."""
     engine = FakeEngine()
