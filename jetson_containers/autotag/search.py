@@ -49,6 +49,7 @@ class AutotagOptions:
     native: bool = False  # native CUDA before a newer version that needs cuda-compat
     pin: bool = False  # answer with the digest
     quiet: bool = False  # never ask
+    where: tuple[str, ...] = ()  # the options that say for which machine, for commands that are suggested
     offline: bool = False  # a download is neither offered nor done
     yes: bool = False  # build or pull without asking
     explain: bool = False  # look everywhere, and show every candidate
@@ -158,7 +159,7 @@ def find(
             image = _take(search.of(kind), get_engine, chosen, console)
         if image:
             return image
-    raise refusal(search.everything())
+    raise refusal(search.everything(), chosen.where)
 
 
 def find_here(
@@ -304,9 +305,9 @@ def summary(host: Platform) -> str:
     return ", ".join(filter(None, parts))
 
 
-def refusal(choice: ImageChoice) -> JetsonError:
+def refusal(choice: ImageChoice, where: Sequence[str] = ()) -> JetsonError:
     """The error for a request without an answer. When no source could be asked, that is the error instead."""
-    names = " ".join(choice.request)
+    names, again = " ".join(choice.request), (*where, *choice.request)
     if choice.image:
         message = f"{choice.image} fits but was declined, and nothing was built"
     elif choice.is_empty:
@@ -318,10 +319,9 @@ def refusal(choice: ImageChoice) -> JetsonError:
         message = f"no image of {names} can run here ({summary(choice.platform)})"
     return NoCompatibleImageError(
         message,
-        details=[*refusals(choice.candidates, choice.request), *(problem.message for problem in choice.problems)],
+        details=[*refusals(choice.candidates, again), *(problem.message for problem in choice.problems)],
         hint=_engine_first(choice)
-        or f"build one with {command('./build.sh', *choice.request)}, or run "
-        f"{command('./autotag', '-y', *choice.request)}",
+        or f"build one with {command('./build.sh', *again)}, or run {command('./autotag', '-y', *again)}",
     )
 
 

@@ -86,6 +86,10 @@ ELSEWHERE = {
     "exec": "`docker exec -it NAME bash` starts a shell in a container.",
     "rm": "`docker rm` removes a container, `docker rmi` an image.",
     "rmi": "`docker rmi` removes an image, `jetson-containers prune` all stages.",
+    **{
+        name: f"It is a command of `llm`: `jetson-containers llm {name}`."
+        for name in ("bench", "chat", "fit", "quantize", "serve", "suggest")
+    },
 }
 COMPLETION = "_JETSON_CONTAINERS_COMPLETE"  # set by the script of `completion` when a shell asks
 

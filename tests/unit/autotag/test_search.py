@@ -286,6 +286,14 @@ def test_autotag_of_an_unknown_name_finds_no_image(tmp_path: Path) -> None:
         run(tmp_path, ["nothing-like-it"])
 
 
+def test_refusal_suggests_commands_for_the_machine_that_was_asked_about(tmp_path: Path) -> None:
+    """What is pasted builds for the board that was named, not for the one in front."""
+    with pytest.raises(NoCompatibleImageError) as caught:
+        run(tmp_path, host=THOR, where=("--target", "agx-thor"))
+    assert "`./build.sh --target agx-thor mlc`" in (caught.value.hint or "")
+    assert "`./autotag --explain --target agx-thor mlc` shows each" in caught.value.details
+
+
 def test_explanation_json_is_the_documented_one(tmp_path: Path) -> None:
     """The explanation has the documented JSON."""
     choice = choose(["mlc"], ORIN, (hub(tmp_path),), AutotagOptions(explain=True))
