@@ -24,6 +24,7 @@ from jetson_containers.core.errors import (
     ReaderGoneError,
     ToldError,
     UsageError,
+    command,
 )
 
 # Command → "module:function"; a module is imported only when its command runs, so that autotag starts fast.
@@ -87,7 +88,7 @@ ELSEWHERE = {
     "rm": "`docker rm` removes a container, `docker rmi` an image.",
     "rmi": "`docker rmi` removes an image, `jetson-containers prune` all stages.",
     **{
-        name: f"It is a command of `llm`: `jetson-containers llm {name}`."
+        name: f"It is a command of `llm`: {command('jetson-containers', 'llm', name)}."
         for name in ("bench", "chat", "fit", "quantize", "serve", "suggest")
     },
 }
