@@ -78,6 +78,7 @@ def autotag(app: App, *, given: AutotagArguments) -> None:
         yes=given.yes,
         explain=given.explain,
         aliases=_aliases(app),
+        where=("--target", str(app.options["target"])) if app.is_cross else (),
     )
     if app.console.as_json:
         places = search.sources(app.settings, lambda: app.engine, chosen)
@@ -87,7 +88,7 @@ def autotag(app: App, *, given: AutotagArguments) -> None:
             answer["choice"] = _verified(app, choice.image, given.verify)
         app.console.result_json(answer)
         if choice.image is None:
-            raise _explained(app, packages, search.refusal(choice))
+            raise _explained(app, packages, search.refusal(choice, chosen.where))
         return
     try:
         image = search.find(
