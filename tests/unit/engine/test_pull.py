@@ -28,7 +28,7 @@ def test_pull_missing_blames_the_network_where_no_registry_answers(monkeypatch: 
     down = FakeEngine()
     monkeypatch.setattr(down, "pull", Mock(side_effect=translate(said, "pulling `a/b:1`")))
     with pytest.raises(RegistryError) as caught:
-        pull_missing(down, "a/b:1", print, offline=False, hint="check the name")
+        pull_missing(down, "a/b:1", Console(), offline=False, hint="check the name")
     assert caught.value.hint == "check the network; `jetson-containers images` lists those that are here"
 
 
