@@ -157,7 +157,7 @@ def named_images(steps: Sequence[Instruction], arguments: Mapping[str, str]) -> 
     for stage in stages(steps):
         for name in (stage.base, *(name for step in stage.body for name in _from_flags(step))):
             image = _VARIABLE.sub(lambda match: values.get(match[1] or match[2]) or match[3] or match[0], name)
-            if image.lower() not in seen and not image.isdecimal():
+            if image.lower() not in seen and not re.fullmatch("[0-9]+", image):
                 found[image] = None
         seen.add(stage.name or "")
     return tuple(found)
