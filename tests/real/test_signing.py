@@ -17,7 +17,7 @@ import pytest
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import SignatureError
-from jetson_containers.llm import image as llm_image
+from jetson_containers.llm.image import pull_missing
 from tests.real.conftest import PREFIX
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def test_setting_refuses_what_is_not_signed_everywhere(
         refused = call(tmp_path, *words, **own)
         assert (refused.returncode, "has no signature by" in refused.stderr) == (1, True), (words, refused.stderr)
     with pytest.raises(SignatureError, match="has no signature by"):
-        llm_image.pull_missing(unsigned, engine, settings.load({"verify_key": f"{pair}.pub"}), Console())
+        pull_missing(unsigned, engine, settings.load({"verify_key": f"{pair}.pub"}), Console())
     assert engine.image(unsigned) is None
     assert build(unsigned, "plain")[0] == 1
     code, said = build(signed, "other")
