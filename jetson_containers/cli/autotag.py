@@ -72,6 +72,7 @@ def autotag(app: App, *, given: AutotagArguments) -> None:
         yes=given.yes,
         explain=given.explain,
         aliases=_aliases(app),
+        where=("--target", str(app.options["target"])) if app.is_cross else (),
     )
     if app.console.as_json:
         places = search.sources(app.settings, lambda: app.engine, chosen)
@@ -81,7 +82,7 @@ def autotag(app: App, *, given: AutotagArguments) -> None:
             answer["choice"] = _verified(app, choice.image)
         app.console.result_json(answer)
         if choice.image is None:
-            raise _explained(app, packages, search.refusal(choice))
+            raise _explained(app, packages, search.refusal(choice, chosen.where))
         return
     try:
         image = search.find(
