@@ -136,12 +136,16 @@ class Console:
         self._write(text)
 
     def confirm(self, question: str, *, default: bool = False) -> bool:
-        """Ask on the terminal (stderr); without one, the answer is `default`."""
+        """Ask on the terminal (stderr); without one, the answer is `default`. The end of the input is a no."""
         if not self.interactive:
             return default
         suffix = " [Y/n] " if default else " [y/N] "
         self._write(question + suffix)
-        answer = sys.stdin.readline().strip().lower()
+        line = sys.stdin.readline()
+        if not line:  # Ctrl-D, or a terminal that went away: nobody has agreed to anything
+            self._write("\n")
+            return False
+        answer = line.strip().lower()
         return default if not answer else answer in {"y", "yes"}
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]], *, to_result: bool = False) -> None:

@@ -80,6 +80,16 @@ def test_confirm_without_a_terminal_gives_the_default() -> None:
     assert err.getvalue() == ""
 
 
+@pytest.mark.parametrize(("typed", "agreed"), [("\n", True), ("y\n", True), ("n\n", False), ("", False)])
+def test_confirm_takes_the_end_of_the_input_for_a_no(typed: str, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enter is the default; Ctrl-D and a terminal that went away agree to nothing."""
+    console, _, err = make()
+    monkeypatch.setattr(type(console), "interactive", True)
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert console.confirm("pull it?", default=True) is agreed
+    assert err.getvalue().startswith("pull it? [Y/n] ")
+
+
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5.6e9, "5.6 GB"), (3.98e12, "4.0 TB")]
 )
