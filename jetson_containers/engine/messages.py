@@ -126,6 +126,12 @@ RULES = (
         'add it to "insecure-registries" in /etc/docker/daemon.json and restart the engine',
     ),
     _rule(
+        r"x509: certificate has expired or is not yet valid:? ?([^\n]*)",
+        RegistryError,
+        "a registry's certificate is out of date, or this machine's clock is: {0}",
+        "if the clock is wrong: sudo timedatectl set-ntp true",
+    ),
+    _rule(
         r"x509: [^\n]*",
         RegistryError,
         "the certificate of a registry is not trusted by the engine",
