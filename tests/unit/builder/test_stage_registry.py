@@ -122,15 +122,15 @@ def test_push_that_another_run_did_meanwhile_is_done(site: Shared, monkeypatch: 
     site.run(chain("a"))
     push, images = site.engine.push, site.engine.registry
 
-    def lost(reference: str, on_line: Any) -> None:
-        push(reference, on_line)
+    def lost(reference: str, on_line: Any, **more: Any) -> None:
+        push(reference, on_line, **more)
         site.engine.untag(reference)
         raise RegistryError("there is no such image")
 
     monkeypatch.setattr(site.engine, "push", lost)
     assert site.run(chain("a"), push_stages=True).pushed == ()
     images.clear()
-    monkeypatch.setattr(site.engine, "push", lambda *_: (_ for _ in ()).throw(RegistryError("it is full")))
+    monkeypatch.setattr(site.engine, "push", lambda *_, **__: (_ for _ in ()).throw(RegistryError("it is full")))
     with pytest.raises(RegistryError, match="it is full"):
         site.registry.push(chain("a").stages[0], site.engine, print)
 
