@@ -38,10 +38,13 @@ while [ $# -gt 0 ]; do
 done
 
 announce() { # prints a public command as it can be pasted
-  local shown
-  shown=$(printf '%q ' "$@")
+  local shown="" word
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./:,=@+-]+$ ]] || word=${word@Q}
+    shown="$shown $word"
+  done
   say ""
-  say "\$ ${shown% }"
+  say "\$$shown"
 }
 
 step() { # the same, then runs it and says how long it took
@@ -54,7 +57,7 @@ step() { # the same, then runs it and says how long it took
 cd "$ROOT"
 say "This sets up jetson-containers in $ROOT. It may install with apt-get: a container engine (docker.io), Python's venv"
 say "module, and mmdebstrap where no container registry answers; and it starts dockerd when that does not run."
-say "The first run takes 30 minutes or more on a small machine, nearly all of it compiling llama.cpp; the next one seconds."
+say "The first run took 9 and 30 minutes on two PCs with 2 cores, most of it compiling llama.cpp; the next one takes seconds."
 if [ "$NO_ENGINE" = 1 ] && ! docker_answers; then
   docker_refuses && die "a container engine runs here, and $(id -un) may not use it" \
     "sudo usermod -aG docker $(id -un) && newgrp docker"
@@ -75,3 +78,5 @@ step ./run.sh "$IMAGE" llama-cli --version
 step ./jetson-containers llm chat "$MODEL" --image "$IMAGE" --quantization Q4_K_M --prompt "$PROMPT" </dev/null
 say ""
 say "Done in $(since 0). Go on with:  ./jetson-containers llm chat $MODEL   (a conversation; /exit ends it)"
+[ "$(readlink -f "$(command -v jetson-containers)")" = "$ROOT/jetson-containers" ] ||
+  say "The documents say jetson-containers without ./ in front; ./install.sh makes that work everywhere."

@@ -39,7 +39,7 @@ worth an issue with that log.
 |---|---|---|
 | `autotag` prints nothing, exit code 127 | no image that can run here is known | `./autotag --explain NAME` says why each is left out; `./build.sh NAME` builds one |
 | `./run.sh $(./autotag NAME)`: `no image to run` | the same; nothing stood in the place of the image | run `./autotag NAME` alone |
-| a build seems to hang at a stage | it compiles; llama.cpp takes 28 minutes on 2 cores | `docker stats` shows it at work; `--verbose` shows its output |
+| a build seems to hang at a stage | it compiles; llama.cpp takes 7 to 28 minutes on 2 cores | `docker stats` shows it at work; `--verbose` shows its output |
 | a build compiles what was compiled before | its recipe, its base or something below it changed, so its key did | `./build.sh --dry-run NAME` shows what is not cached |
 | a model answers very slowly | power mode, or memory that is swapped | `jetson-containers doctor`; `jetson-containers llm fit MODEL` says what speed to expect |
 | a server cannot be reached from another machine | it listens on 127.0.0.1 | `llm serve … --host 0.0.0.0 --api-key-env NAME` |

@@ -49,6 +49,8 @@ class AutotagOptions:
     native: bool = False  # native CUDA before a newer version that needs cuda-compat
     pin: bool = False  # answer with the digest
     quiet: bool = False  # never ask
+    where: tuple[str, ...] = ()  # the options that say for which machine, for commands that are suggested
+    offline: bool = False  # a download is neither offered nor done
     yes: bool = False  # build or pull without asking
     explain: bool = False  # look everywhere, and show every candidate
     aliases: Names | None = field(default=None, compare=False)  # further names, asked when a name finds nothing
@@ -78,8 +80,9 @@ def options(
         named = tuple(f"{base.rstrip('/')}/{user}" for base in named) or (user,)
     places = tuple(ImageRepository.parse(name) for name in named or settings["registries"])
     return AutotagOptions(
-        order=tuple(kind for kind in order if kind not in off), registries=places, native=native, **more
-    )
+        order=tuple(kind for kind in order if kind not in off), registries=places, native=native,
+        **{"offline": bool(settings["offline"]), **more},
+    )  # fmt: skip
 
 
 def _kind(word: str) -> SourceKind:
@@ -156,7 +159,7 @@ def find(
             image = _take(search.of(kind), get_engine, chosen, console)
         if image:
             return image
-    raise refusal(search.everything())
+    raise refusal(search.everything(), chosen.where)
 
 
 def find_here(
@@ -240,7 +243,7 @@ def _take(
     if best is None:
         return None
     image = pinned(best, console) if chosen.pin else best.reference
-    if best.kind is SourceKind.LOCAL:
+    if best.kind is SourceKind.LOCAL or chosen.offline:
         return image
     about = ", ".join(filter(None, (best.facts.pushed, human_bytes(best.facts.size) if best.facts.size else "")))
     wants = chosen.yes
@@ -302,9 +305,9 @@ def summary(host: Platform) -> str:
     return ", ".join(filter(None, parts))
 
 
-def refusal(choice: ImageChoice) -> JetsonError:
+def refusal(choice: ImageChoice, where: Sequence[str] = ()) -> JetsonError:
     """The error for a request without an answer. When no source could be asked, that is the error instead."""
-    names = " ".join(choice.request)
+    names, again = " ".join(choice.request), (*where, *choice.request)
     if choice.image:
         message = f"{choice.image} fits but was declined, and nothing was built"
     elif choice.is_empty:
@@ -316,10 +319,9 @@ def refusal(choice: ImageChoice) -> JetsonError:
         message = f"no image of {names} can run here ({summary(choice.platform)})"
     return NoCompatibleImageError(
         message,
-        details=[*refusals(choice.candidates, choice.request), *(problem.message for problem in choice.problems)],
+        details=[*refusals(choice.candidates, again), *(problem.message for problem in choice.problems)],
         hint=_engine_first(choice)
-        or f"build one with {command('./build.sh', *choice.request)}, or run "
-        f"{command('./autotag', '-y', *choice.request)}",
+        or f"build one with {command('./build.sh', *again)}, or run {command('./autotag', '-y', *again)}",
     )
 
 

@@ -96,7 +96,7 @@ class RegistrySource:
                     yield place
                 continue
             for name in sorted(wanted.names):
-                if not set(name) & set("*?["):
+                if name == name.lower() and not set(name) & set("*?["):
                     yield place.child(name)
 
     def _described(

@@ -64,12 +64,12 @@ class Wanted:
         explicit = host if place != path else None
         return cls(
             text=text,
-            name=name,
+            name=name.lower(),  # as registries write names
             registry=explicit,
-            namespace="/".join(namespace) or None,
+            namespace="/".join(namespace).lower() or None,
             tag=tag_text(tag) or None,
             digest=digest or None,
-            names=frozenset({name, *(aliases(name) if aliases else ())}),
+            names=frozenset({name.lower(), name, *(aliases(name) if aliases else ())}),
         )
 
     def in_place(self, image: ImageName) -> bool:

@@ -53,7 +53,8 @@ def ensure(
     """Have a base image in the local store. `base` is the user's `--base`.
 
     `allow_install` lets root install the package tool with apt, which is said aloud. Raises NotReadyError when
-    there is no image and none can be made, RegistryError for a `--base` that cannot be pulled.
+    there is no image and none can be made, RegistryError for a `--base` that cannot be pulled, SignatureError where the
+    setting `verify_key` asks for a signature and what a registry gave has none.
     """
     chosen = base or settings["base"]
     if chosen:
@@ -65,6 +66,10 @@ def ensure(
             or _pulled(platform, engine, console, settings)
             or _make(platform, engine, console, settings, root, allow_install=allow_install)
         )
+    if settings["verify_key"] and not found.made:
+        from jetson_containers.signing import verified
+
+        verified.check_base(found.reference, settings, engine.image(found.reference))
     known_base.remember(settings, platform, chosen, found)
     return found
 

@@ -90,8 +90,7 @@ def ended_runs(log_dir: Path, now: float | None = None) -> list[Path]:
     for path in sorted(log_dir.glob("[0-9]*_[0-9]*")) if log_dir.is_dir() else []:
         if path.is_symlink() or not _RUN.fullmatch(path.name) or not path.is_dir() or path.resolve() == latest:
             continue
-        old = (time.time() if now is None else now) - path.stat().st_mtime > ABANDONED
-        if old or (path / "build.json").is_file():
+        if files.is_old(path, ABANDONED, now) or (path / "build.json").is_file():
             found.append(path)
     return found
 

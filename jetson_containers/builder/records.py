@@ -183,9 +183,11 @@ def _prune(place: Path) -> None:
 
 
 def listed(place: Path) -> list[Path]:
-    """The records of a folder, newest first."""
+    """The records of a folder, newest first; those of the future, made while a clock was wrong, count as the oldest."""
+    tomorrow = time.strftime("%Y%m%d_%H%M%S", time.localtime(time.time() + 86400))
     named = ((_NAME.fullmatch(path.stem), path) for path in place.glob("*.json")) if place.is_dir() else ()
-    return [path for *_, path in sorted(((m[1], int(m[2] or 1), path) for m, path in named if m), reverse=True)]
+    rows = ((m[1] < tomorrow, m[1], int(m[2] or 1), path) for m, path in named if m)
+    return [path for *_, path in sorted(rows, reverse=True)]
 
 
 def find(place: Path, name: str) -> Path:

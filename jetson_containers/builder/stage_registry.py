@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import JetsonError, RegistryError
+from jetson_containers.core.errors import JetsonError, NotReadyError, RegistryError
 from jetson_containers.images import labels
 from jetson_containers.registry.types import ImageRepository
 
@@ -74,15 +74,7 @@ class StageRegistry:
 
     def push(self, stage: Stage, engine: Engine, on_line: Callable[[str], None]) -> str:
         """Push a local stage unless it is there; the reference that was pushed, or `""`. Raises RegistryError."""
-        if self._client.digest(self.repository, _tag(stage)) is not None:
-            return ""
-        target = f"{self.repository.reference}:{_tag(stage)}"
-        engine.tag(stage.image, target)
-        try:
-            engine.push(target, on_line)
-        finally:
-            engine.untag(target)
-        return target
+        return self._push(stage.image, self.repository, _tag(stage), engine, on_line)
 
     def publish(self, image: LocalImage, reference: str, engine: Engine, on_line: Callable[[str], None]) -> str:
         """Have a base image where other machines find it: its reference by digest, in the registry it came from.
@@ -95,22 +87,39 @@ class StageRegistry:
         if repository in known:
             return known[repository]
         tag = image.id.rpartition(":")[2][:32]
-        target = f"{own.reference}:{tag}"
-        if self._client.digest(own, tag) is None:
-            engine.tag(reference, target)
-            try:
-                engine.push(target, on_line)
-            finally:
-                engine.untag(target)
+        self._push(reference, own, tag, engine, on_line)
         digest = self._client.digest(own, tag)
         if digest is None:
             raise RegistryError(f"{own} does not have `{reference}` although it was pushed")
-        forget_digest(engine, f"{own.reference}@{digest}")
+        forget(engine, f"{own.reference}@{digest}")  # with it, other stages would have other keys
         return f"{own.reference}@{digest}"
 
+    def _push(
+        self, image: str, repository: ImageRepository, tag: str, engine: Engine, on_line: Callable[[str], None]
+    ) -> str:
+        """Push a local image under a tag unless that is there; the reference that was pushed, or `""`.
 
-def forget_digest(engine: Engine, reference: str) -> None:
-    """Take off the digest that a push or pull has put on a base image: with it, other stages would have other keys."""
+        The name goes again, also one that a run left which was killed while it pushed. Another run that pushes the same
+        may take it away: what is there in the end has been pushed.
+        """
+        target = f"{repository.reference}:{tag}"
+        there = self._client.digest(repository, tag) is not None
+        try:
+            if not there:
+                engine.tag(image, target)
+                engine.push(target, on_line)
+        except (RegistryError, NotReadyError):
+            with contextlib.suppress(RegistryError):
+                there = self._client.digest(repository, tag) is not None
+            if not there:
+                raise
+        finally:
+            forget(engine, target)
+        return "" if there else target
+
+
+def forget(engine: Engine, reference: str) -> None:
+    """Take a name or digest off an image of the local store, where it has that."""
     with contextlib.suppress(JetsonError):
         if engine.image(reference) is not None:
             engine.untag(reference)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jetson_containers.core.settings import Settings
-    from jetson_containers.engine.interface import ContainerEngine, Engine
+    from jetson_containers.engine.interface import ContainerEngine, Engine, LocalImage
     from jetson_containers.platforms.platform import Platform
     from jetson_containers.recipes.catalog import Catalog
 
@@ -50,6 +50,10 @@ class App:
         if dirs := given.pop("package_dirs", None):
             self.options["package_dirs"] = (*self.options.get("package_dirs", ()), *dirs)
         self.options.update(given)
+
+    def choose(self, setting: str, value: Any) -> None:
+        """Give a setting another value for this invocation, before it is first read."""
+        self.options["settings"] = {**self.options.get("settings", {}), setting: value}
 
     @property
     def level(self) -> Level:
@@ -130,7 +134,7 @@ class App:
         """The container engine, probed on first use of its capabilities."""
         from jetson_containers.engine import docker
 
-        return docker.DockerEngine(self.settings, self.console)
+        return docker.DockerEngine(self.settings, self.console, approve=self._approval)
 
     @functools.cached_property
     def container_engine(self) -> ContainerEngine:
@@ -142,7 +146,20 @@ class App:
         """Podman, looked for on first use of its capabilities."""
         from jetson_containers.engine.podman_engine import PodmanEngine
 
-        return PodmanEngine(Path("/"), os.environ, os.getuid(), lambda: self.engine)
+        return PodmanEngine(Path("/"), os.environ, os.getuid(), lambda: self.engine, approve=self._approval)
+
+    @property
+    def _approval(self) -> Callable[[str], str] | None:
+        """What an engine may pull for a reference: see `signing.verified`."""
+        return (lambda name: self.verified(name, lambda: None)) if self.settings["verify_key"] else None
+
+    def verified(self, reference: str, local: Callable[[], LocalImage | None]) -> str:
+        """The image that may be used: see `signing.verified`, which is only read where a key is asked for."""
+        if not self.settings["verify_key"]:
+            return reference
+        from jetson_containers.signing import verified
+
+        return verified.required(reference, self.settings, local())
 
     @functools.cached_property
     def built_for(self) -> Platform:
@@ -245,16 +262,27 @@ def command(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.C
     return decorate
 
 
-def podman_option(function: F) -> F:
-    """Add `--podman`, which chooses the engine of containers for one command."""
+def _setting_option(name: str, setting: str, **how: Any) -> Callable[[F], F]:
+    """An option that is a setting for one command."""
 
-    def choose(context: click.Context, _parameter: click.Parameter, given: bool) -> None:
+    def choose(context: click.Context, _parameter: click.Parameter, given: Any) -> None:
         app = context.find_object(App)
         if given and app is not None:
-            app.options["settings"] = {**app.options.get("settings", {}), "podman": True}
+            app.choose(setting, given)
 
+    return click.option(name, expose_value=False, callback=choose, **how)
+
+
+def podman_option(function: F) -> F:
+    """Add `--podman`, which chooses the engine of containers for one command."""
     text = "Start containers with Podman instead of Docker."
-    return click.option("--podman", is_flag=True, expose_value=False, callback=choose, help=text)(function)
+    return _setting_option("--podman", "podman", is_flag=True, help=text)(function)
+
+
+def verify_option(function: F) -> F:
+    """Add `--verify`, the key that must have signed what one command takes from registries."""
+    text = "Take only images that the registry shows a signature of, by this public key."
+    return _setting_option("--verify", "verify_key", metavar="KEY", help=text)(function)
 
 
 def list_option(*names: str, separator: str = ",", **kwargs: Any) -> Callable[[F], F]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jetson_containers.cli.app import App, collect, command, list_option, split_list
+from jetson_containers.cli.app import App, collect, command, list_option, split_list, verify_option
 from jetson_containers.core.errors import (
     NoCompatibleImageError,
     NotReadyError,
@@ -38,7 +38,6 @@ class AutotagArguments:
     pin: bool
     explain: bool
     yes: bool
-    verify: str
 
 
 @command(epilog="Example: ./run.sh $(./autotag llama_cpp) llama-cli --version")
@@ -54,12 +53,7 @@ class AutotagArguments:
 @click.option("-o", "--output", default="", help="Also write the reference to this file.")
 @click.option("--pin", is_flag=True, help="Print the reference with its digest.")
 @click.option("--explain", is_flag=True, help="Show every candidate and the rule that accepted or refused it.")
-@click.option(
-    "--verify",
-    default="",
-    metavar="KEY",
-    help="Answer only what the registry shows a signature of, by this public key.",
-)
+@verify_option
 @click.option("-y", "--yes", is_flag=True, help="Build without asking when nothing fits.")
 @collect(lambda: AutotagArguments, "given")
 def autotag(app: App, *, given: AutotagArguments) -> None:
@@ -78,16 +72,17 @@ def autotag(app: App, *, given: AutotagArguments) -> None:
         yes=given.yes,
         explain=given.explain,
         aliases=_aliases(app),
+        where=("--target", str(app.options["target"])) if app.is_cross else (),
     )
     if app.console.as_json:
         places = search.sources(app.settings, lambda: app.engine, chosen)
         choice = search.choose(packages, app.platform, places, chosen)
         answer = {**choice.to_json(), "platform": app.platform.to_json()}
         if choice.image:
-            answer["choice"] = _verified(app, choice.image, given.verify)
+            answer["choice"] = _verified(app, choice.image)
         app.console.result_json(answer)
         if choice.image is None:
-            raise _explained(app, packages, search.refusal(choice))
+            raise _explained(app, packages, search.refusal(choice, chosen.where))
         return
     try:
         image = search.find(
@@ -95,20 +90,15 @@ def autotag(app: App, *, given: AutotagArguments) -> None:
         )
     except NoCompatibleImageError as error:
         raise _explained(app, packages, error) from error
-    image = _verified(app, image, given.verify)
+    image = _verified(app, image)
     if given.output:
         _write(Path(given.output), image)
     app.console.result(image)
 
 
-def _verified(app: App, image: str, given: str) -> str:
+def _verified(app: App, image: str) -> str:
     """The image by its digest, once that is known to be signed, where a key asks for it."""
-    if not (given or app.settings["verify_key"]):
-        return image
-    from jetson_containers.signing import verified
-
-    key = verified.key_of(app.settings, given)
-    return verified.verified(image, key, app.settings, _local(app, image)) if key else image
+    return app.verified(image, lambda: _local(app, image))
 
 
 def _local(app: App, image: str) -> LocalImage | None:

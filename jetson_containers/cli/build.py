@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, collect, command, list_option, split_list
+from jetson_containers.cli.app import App, collect, command, list_option, split_list, verify_option
 from jetson_containers.cli.build_arguments import (
     MULTIPLE,
     ORDER,
@@ -68,6 +68,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--dry-run", "--simulate", "dry_run", is_flag=True, help="Print the plan, write nothing, build nothing."
     ),
     click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
+    verify_option,
     click.option("--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."),
     click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
     click.option(
@@ -178,6 +179,7 @@ def _build(app: App, given: BuildArguments) -> int:
     from jetson_containers.builder import known_base
 
     app.options["settings"] = {
+        **app.options.get("settings", {}),
         "engine": given.engine or ("legacy" if given.buildkit is False else None),
         "ca_bundle": given.ca_bundle,
         "wheelhouse": given.wheelhouse,

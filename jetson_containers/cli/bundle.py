@@ -167,6 +167,11 @@ def _model_folder(app: App, model: str) -> Path:
 
     if not _MODEL.fullmatch(model):
         raise UsageError(f"--model: `{model}` is not the name of a model", hint="ORG/NAME, as in `download`")
+    if model == "tiny":
+        raise UsageError(
+            "--model: `tiny` is made, not downloaded, and is in no bundle",
+            hint="`jetson-containers llm chat tiny` makes it there, without network",
+        )
     folder = cache_of(app.settings.path("data")) / f"models--{model.replace('/', '--')}"
     if not folder.is_dir():
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,11 +30,19 @@ def _checked(name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    if value is None or value == []:
+    """A value as `config set` takes it."""
+    if value is None or value in ([], {}):
         return ""
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool):
         return "on" if value else "off"
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _short(value: Any) -> str:
+    """The same for people: of a mapping what it is about, since each of its addresses is long."""
+    return f"for {', '.join(value)}" if isinstance(value, dict) and value else _text(value) or "-"
 
 
 @command("list", epilog="Example: jetson-containers config list --json")
@@ -48,7 +57,7 @@ def list_settings(app: App) -> None:
             }
         )
         return
-    rows = [(name, _text(value.value) or "-", value.origin) for name, value in sorted(values.items())]
+    rows = [(name, _short(value.value), value.origin) for name, value in sorted(values.items())]
     app.console.table(("setting", "is", "from"), rows, to_result=True)
 
 
@@ -90,7 +99,7 @@ def _show(app: App, name: str, file: Path) -> None:
     if app.console.as_json:
         app.console.result_json({"setting": name, "value": now.value, "origin": now.origin, "file": str(file)})
         return
-    app.console.ok(f"{name} = {_text(now.value) or '-'} ({now.origin})")
+    app.console.ok(f"{name} = {_short(now.value)} ({now.origin})")
     if now.origin not in {str(file), "default"}:
         app.console.warning(f"{now.origin} overrides what {file} says")
 

@@ -62,6 +62,8 @@ def download(app: App, *, given: DownloadArguments) -> int:
     Example: jetson-containers download Qwen/Qwen2.5-0.5B-Instruct --exclude '*.bin,onnx/'
     """
     _refuse_bare_files(given.repositories)
+    if "tiny" in given.repositories:
+        raise UsageError("`tiny` is made, not downloaded", hint="`jetson-containers llm chat tiny` makes it")
     if given.image:
         return _in_image(app, given)
     from jetson_containers.hub.transfer.command import dry_run_lines

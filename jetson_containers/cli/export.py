@@ -134,14 +134,20 @@ def _bake(made: list[TargetPlans], output: Path) -> str:
 
 
 def _options(app: App, order: str) -> tuple[str, ...]:
-    """The options that decide which packages there are; paths in the checkout are written relative to it."""
+    """The options that decide which packages there are; paths in the checkout are written relative to it.
+
+    A job has none of this user's settings, so what they name is an option there.
+    """
     here = Path.cwd()
-    given = [("package-dirs", text) for text in app.options.get("package_dirs", ())]
+    given = [("package-dirs", str(path)) for path in app.settings["package_dirs"]]
     given += [("packages", text) for text in filter(None, [app.options.get("tree")])]
     found = []
     for option, text in given:
         path = Path(text)
-        found.append(f"--{option}={path.relative_to(here) if path.is_relative_to(here) else path}")
+        inside = not path.is_absolute() or path.is_relative_to(here)
+        if not inside:
+            app.console.warning(f"{path} lies outside this checkout: a job finds it only where its machine has it")
+        found.append(f"--{option}={path.relative_to(here) if path.is_absolute() and inside else path}")
     upstream = app.options.get("upstream")
     found += [f"--upstream={upstream}"] if upstream else []
     return (*found, *([f"--order={order}"] if order != "declared" else []))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command
+from jetson_containers.cli.app import App, command, verify_option
 from jetson_containers.core import errors
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import (
@@ -287,6 +287,7 @@ def df(app: App) -> None:
 
 @command(epilog="Example: jetson-containers pull mlc")
 @click.argument("name")
+@verify_option
 def pull(app: App, *, name: str) -> None:
     """Pull an image: a full reference, or a package, for which the newest image that runs here is taken."""
     from jetson_containers.autotag import search

@@ -18,14 +18,18 @@ def info(app: App, *, show_config: bool) -> None:
     if show_config:
         _config(app)
         return
-    platform = app.built_for
+    from jetson_containers.recipes import isolation
+
+    platform, exposed = app.built_for, isolation.why_not()
     if app.console.as_json:
-        app.console.result_json({**platform.to_json(), "origins": dict(platform.origins)})
+        answer = {**platform.to_json(), "origins": dict(platform.origins), "sandbox": not exposed}
+        app.console.result_json(answer)
         return
     rows = []
     for name, value in platform.to_json().items():
         shown = human_bytes(value) if name == "memory" and value else _shown(value)
         rows.append((name, shown, platform.origins.get(name, "")))
+    rows.append(("sandbox of config.py", "no" if exposed else "yes", exposed or isolation.PROGRAM))
     app.console.table(("value", "is", "from"), rows, to_result=True)
 
 

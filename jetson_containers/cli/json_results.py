@@ -84,7 +84,7 @@ RESULTS: dict[str, Any] = {
     "farm status": FieldsOf("farm.client:FarmStatus"),
     "flatten": {"image": str},
     "images": [{"image": str, "role": str, "size": int, "created": str, "packages": [str], "key": str}],
-    "info": OneOf((With(_PLATFORM, {"origins": MapOf(str)}), MapOf(_SETTING))),
+    "info": OneOf((With(_PLATFORM, {"origins": MapOf(str), "sandbox": bool}), MapOf(_SETTING))),
     "lint": OneOf((
         [{"file": str, "line": Maybe(int), "rule": str, "severity": str, "message": str, "remedy": str}],
         [FieldsOf("lint.findings:LintRule")],

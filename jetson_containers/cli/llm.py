@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.abbreviations import AbbreviatingGroup
-from jetson_containers.cli.app import App, FiniteRange, collect, command, global_options, list_option, podman_option
+from jetson_containers.cli.app import (
+    App,
+    FiniteRange,
+    collect,
+    command,
+    global_options,
+    list_option,
+    podman_option,
+    verify_option,
+)
 from jetson_containers.cli.llm_context import context_of
 from jetson_containers.cli.llm_fit import fit, measured, suggest
 from jetson_containers.cli.llm_servers import logs, metrics, ps, stop
@@ -104,6 +113,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--from", "start", default="", metavar="STEP", help="Repeat this step and all steps after it."),
         click.option("--until", default="", metavar="STEP", help="Stop after this step."),
         podman_option,
+        verify_option,
         click.option("--anyway", is_flag=True, help="Continue although it is not expected to fit."),
         click.option("--dry-run", is_flag=True, help="Print the commands as they can be pasted; run nothing."),
     )  # fmt: skip

@@ -24,6 +24,7 @@ from jetson_containers.core.errors import (
     ReaderGoneError,
     ToldError,
     UsageError,
+    command,
 )
 
 # Command → "module:function"; a module is imported only when its command runs, so that autotag starts fast.
@@ -86,6 +87,10 @@ ELSEWHERE = {
     "exec": "`docker exec -it NAME bash` starts a shell in a container.",
     "rm": "`docker rm` removes a container, `docker rmi` an image.",
     "rmi": "`docker rmi` removes an image, `jetson-containers prune` all stages.",
+    **{
+        name: f"It is a command of `llm`: {command('jetson-containers', 'llm', name)}."
+        for name in ("bench", "chat", "fit", "quantize", "serve", "suggest")
+    },
 }
 COMPLETION = "_JETSON_CONTAINERS_COMPLETE"  # set by the script of `completion` when a shell asks
 

@@ -50,6 +50,8 @@ def new(app: App, *, name: str, kind: str, of: str, directory: Path, package_lic
     tree = directory.absolute()
     if kind == "pip" and "--hash" not in made[f"{name}.lock"]:
         app.console.info(errors.command("jetson-containers", "--package-dirs", tree, "lock-pips", name) + " pins it")
+    if not of and kind in scaffold.EXAMPLES:
+        app.console.info(f"it installs `{scaffold.EXAMPLES[kind]}` as an example; `--of` names what you want")
     check = errors.command("jetson-containers", "lint", "--package-dirs", tree, name)
     app.console.info(
         f"{check} checks it, {errors.command('./build.sh', '--package-dirs', tree, name)} builds and tests it"

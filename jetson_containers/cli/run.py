@@ -31,6 +31,8 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
 
     request = parse(arguments)
     app.update(request.globals)
+    if request.verify:
+        app.choose("verify_key", request.verify)
     if request.asks_for_help:
         app.console.result(command.HELP)
         return 0
@@ -71,13 +73,7 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
 
 def _verified(app: App, request: RunRequest, *, with_podman: bool) -> RunRequest:
     """The request with the image by its digest, once that is known to be signed, where a key asks for it."""
-    if not (request.verify or app.settings["verify_key"]):
-        return request
-    from jetson_containers.signing import verified
-
-    key = verified.key_of(app.settings, request.verify)
-    here = None if with_podman else app.engine.image(request.image)
-    image = verified.verified(request.image, key, app.settings, here) if key else request.image
+    image = app.verified(request.image, lambda: None if with_podman else app.engine.image(request.image))
     return replace(request, line=replace(request.line, image=image))
 
 

@@ -110,9 +110,10 @@ def _records(place: Path) -> dict[str, Any]:
 
 
 def _age(ref: str, place: Path) -> float | None:
-    """Days since a branch or tag was fetched; None where that is not known."""
+    """Days since a branch or tag was fetched; None where that is not known, as with a time in the future."""
     fetched = _records(place).get(ref, {}).get("fetched")
-    return max(0.0, (time.time() - fetched) / DAY) if isinstance(fetched, (int, float)) else None
+    age = (time.time() - fetched) / DAY if isinstance(fetched, (int, float)) else -1.0
+    return age if age >= 0 else None
 
 
 def _is_old(ref: str, place: Path, days: int) -> bool:

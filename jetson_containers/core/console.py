@@ -17,7 +17,7 @@ from dataclasses import asdict, is_dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import OutputError, ReaderGoneError
-from jetson_containers.core.text import is_number
+from jetson_containers.core.text import harmless, is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +89,7 @@ class Console:
         self.has_result = True
         try:
             with self._lock:
-                self.out.write(text + "\n")
+                self.out.write((harmless(text) if self.out.isatty() else text) + "\n")
                 self.out.flush()
         except BrokenPipeError as error:
             raise ReaderGoneError("the reader of standard output closed it") from error
@@ -136,12 +136,16 @@ class Console:
         self._write(text)
 
     def confirm(self, question: str, *, default: bool = False) -> bool:
-        """Ask on the terminal (stderr); without one, the answer is `default`."""
+        """Ask on the terminal (stderr); without one, the answer is `default`. The end of the input is a no."""
         if not self.interactive:
             return default
         suffix = " [Y/n] " if default else " [y/N] "
         self._write(question + suffix)
-        answer = sys.stdin.readline().strip().lower()
+        line = sys.stdin.readline()
+        if not line:  # Ctrl-D, or a terminal that went away: nobody has agreed to anything
+            self._write("\n")
+            return False
+        answer = line.strip().lower()
         return default if not answer else answer in {"y", "yes"}
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]], *, to_result: bool = False) -> None:
@@ -168,7 +172,7 @@ class Console:
         """Write a message. One that cannot be written (stream closed, disk full) is dropped, and the work continues."""
         if self.err is not None:
             with self._lock, contextlib.suppress(OSError):
-                self.err.write(text)
+                self.err.write(harmless(text) if self.err_is_tty else text)
                 self.err.flush()
 
 

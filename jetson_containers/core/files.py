@@ -67,8 +67,13 @@ def _remove_left_over(path: Path) -> None:
         pid, _, thread = left.name.removeprefix(f".{path.name}.").partition(".")
         with contextlib.suppress(OSError):
             is_part = is_number(pid) and is_number(thread) and not Path(f"/proc/{pid}").exists()
-            if is_part and time.time() - left.stat().st_mtime > _LEFT_OVER_AFTER:
+            if is_part and is_old(left, _LEFT_OVER_AFTER):
                 left.unlink()
+
+
+def is_old(path: Path, seconds: float, now: float | None = None) -> bool:
+    """Whether nothing has touched it for longer; a time as far ahead is one of a wrong clock. Raises OSError."""
+    return abs((time.time() if now is None else now) - path.stat().st_mtime) > seconds
 
 
 def write_json(path: Path, data: Any, *, sort_keys: bool = False, mode: int = 0o666) -> None:

@@ -106,7 +106,8 @@ OPTIONS: dict[str, Setting] = {
     "verify_key": Setting(
         kind=Path,
         default=None,
-        help="public key (cosign.pub) by which the registry must have signed what run starts and autotag chooses",
+        help="public key (cosign.pub) by which a registry must have signed what is taken from it: what run and llm "
+        "start, autotag chooses, and builds stand on or pull",
     ),
     "check_requests": Setting(
         kind=bool,

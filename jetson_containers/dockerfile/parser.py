@@ -16,7 +16,7 @@ from jetson_containers.core.errors import RecipeError
 from jetson_containers.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 DEFAULT_PATH = Path("Dockerfile")  # what errors name when the caller has only text
 KEYWORDS = (
@@ -29,6 +29,7 @@ _HEREDOC_IN = re.compile(r"(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\b", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*([a-z][a-z0-9]*)\s*=\s*(.+)$", re.IGNORECASE)
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""", re.DOTALL)
 _HEREDOC = re.compile(r"[0-9]*<<(-?)([^<]+)")
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::-([^}]*))?\})", re.ASCII)
 FLAG = re.compile(r"""--[a-z][a-z-]*(?:=(?:[^\s"']|"[^"]*"|'[^']*')*)?(?=\s|$)""")
 
 
@@ -138,6 +139,37 @@ def stages(steps: Sequence[Instruction]) -> tuple[BuildStage, ...]:
             )
         )
     return tuple(found)
+
+
+def named_images(steps: Sequence[Instruction], arguments: Mapping[str, str]) -> tuple[str, ...]:
+    """The images that a builder may pull for a Dockerfile: of FROM, `COPY --from=` and `RUN --mount=…,from=`.
+
+    Variables get the values of `arguments`, else their defaults; one without a value stays as it is written.
+    """
+    values: dict[str, str] = {}
+    for step in steps:
+        if step.keyword == "FROM":
+            break
+        name, _, default = step.value.partition("=")
+        values[name.strip()] = arguments.get(name.strip(), default.strip().strip("\"'"))
+    found: dict[str, None] = {}
+    seen = {"scratch"}
+    for stage in stages(steps):
+        for name in (stage.base, *(name for step in stage.body for name in _from_flags(step))):
+            image = _VARIABLE.sub(lambda match: values.get(match[1] or match[2]) or match[3] or match[0], name)
+            if image.lower() not in seen and not re.fullmatch("[0-9]+", image):
+                found[image] = None
+        seen.add(stage.name or "")
+    return tuple(found)
+
+
+def _from_flags(step: Instruction) -> Iterator[str]:
+    """What the flags of an instruction take files from."""
+    if step.keyword in {"COPY", "ADD"} and (image := step.option("from")):
+        yield image
+    for flag in step.flags:
+        if flag.startswith("--mount="):
+            yield from (part[5:] for part in flag.removeprefix("--mount=").split(",") if part.startswith("from="))
 
 
 def split_lines(text: str) -> list[str]:

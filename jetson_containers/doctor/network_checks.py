@@ -12,6 +12,7 @@ from jetson_containers.core.errors import JetsonError
 from jetson_containers.doctor.types import CheckDefinition, Finding, bare_command, fail, ok, skip, warn
 from jetson_containers.hub.transfer import credentials
 from jetson_containers.hub.transfer.errors import DownloadError
+from jetson_containers.registry.types import ClockError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +127,8 @@ def _clock(context: DoctorContext) -> Finding:
     try:
         date = context.reach(_index_url(context))
         there = parsedate_to_datetime(date).timestamp()
+    except ClockError as error:
+        return fail(error.message, remedy)
     except (JetsonError, ValueError, TypeError):
         return ok("the clock is set; no server to compare it with")
     if abs(there - now) > OFF:

@@ -16,12 +16,11 @@ import re
 import shutil
 import tempfile
 import threading
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core import mirrors
+from jetson_containers.core import files, mirrors
 from jetson_containers.core.errors import ConfigError, NotReadyError
 from jetson_containers.core.text import is_number
 from jetson_containers.dockerfile import inject, mirror_script
@@ -162,8 +161,7 @@ def sweep(folder: Path, now: float | None = None) -> None:
     for path in folder.glob(f"{PREFIX}*-*"):
         pid = path.name.removeprefix(PREFIX).partition("-")[0]
         with contextlib.suppress(OSError):
-            old = (time.time() if now is None else now) - path.stat().st_mtime > STALE
-            if old and is_number(pid) and not Path("/proc", pid).exists():
+            if files.is_old(path, STALE, now) and is_number(pid) and not Path("/proc", pid).exists():
                 shutil.rmtree(path, ignore_errors=True)
 
 

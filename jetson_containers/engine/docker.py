@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +60,19 @@ class DockerEngine:
     """`interface.Engine` on top of a docker client. Nothing is touched before the first use."""
 
     def __init__(
-        self, settings: Settings | None = None, console: Console | None = None, *, host: ProbedHost | None = None
+        self,
+        settings: Settings | None = None,
+        console: Console | None = None,
+        *,
+        host: ProbedHost | None = None,
+        approve: Callable[[str], str] | None = None,
     ) -> None:
+        """`approve` gives the name under which an image may be pulled, by digest where a signature is asked for."""
         self._wanted = str(settings["engine"]) if settings is not None else "auto"
         self._registries: Mapping[str, str] = settings["mirrors"].get("registries", {}) if settings is not None else {}
         self._console = console
         self._given_host = host
+        self._approve = approve
         self._children = Children()
         self._looked_for_left_over = False
 
@@ -147,6 +155,7 @@ class DockerEngine:
         from jetson_containers.engine.context import prepared
 
         self._check_platform(request)
+        self._fetch_named(request, on_line)
         capabilities, client = self._found
         local = client.endpoint.startswith("unix:")
         with prepared(request, capabilities.builder, base_user=self._base_user(request), local=local) as ready:
@@ -182,6 +191,7 @@ class DockerEngine:
 
         for request in requests:
             self._check_platform(request)
+            self._fetch_named(request, partial(watcher.line, request.tag))
         names = bake.target_names(request.tag for request in requests)
         tags = {name: tag for tag, name in names.items()}
         progress = BakeProgress(
@@ -399,14 +409,26 @@ class DockerEngine:
     ) -> None:
         """Pull an image. Raises RegistryError; also when no answer at all comes within `timeout` seconds.
 
-        Where the setting `mirrors` names another registry, it comes from there and gets its own name. The other name
-        stays: with it the store would forget the digest, which is the same on both and part of keys.
+        What is not approved raises what the approval does. Where the setting `mirrors` names another registry, it comes
+        from there and gets its own name. The other name stays: with it the store would forget the digest, which is the
+        same on both and part of keys.
         """
-        source = mirrors.image_at(reference, self._registries)
+        approved = self._approve(reference) if self._approve else reference
+        source = mirrors.image_at(approved, self._registries)
         words = ["pull", *(["--platform", platform] if platform else []), source]
         self._transfer(words, source, "pulling", on_line, timeout)
-        if source != reference:
+        if source != reference and "@" not in reference:
             self.tag(source, reference)
+
+    def _fetch_named(self, request: BuildRequest, on_line: Callable[[str], None]) -> None:
+        """Have the images that a Dockerfile names: what the builder itself pulls, nobody is asked to approve."""
+        if self._approve is None:
+            return
+        from jetson_containers.dockerfile import parser
+
+        for name in parser.named_images(parser.parse(request.dockerfile), request.build_args):
+            if name not in request.needs and self.image(name) is None:
+                self.pull(name, on_line, platform=request.platform)
 
     def push(self, reference: str, on_line: Callable[[str], None]) -> None:
         """Push an image. The client takes credentials from its own configuration (`docker login`)."""

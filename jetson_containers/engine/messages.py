@@ -38,6 +38,9 @@ class MessageRule:
     anywhere: bool = False  # also when a recipe's own command printed it
 
 
+NETWORK = "check the network, or use --offline with images that are here already"  # no answer of a registry
+
+
 def _rule(pattern: str, error: type[JetsonError], message: str, hint: str, *, anywhere: bool = False) -> MessageRule:
     return MessageRule(pattern=pattern, error=error, message=message, hint=hint, anywhere=anywhere)
 
@@ -123,6 +126,12 @@ RULES = (
         'add it to "insecure-registries" in /etc/docker/daemon.json and restart the engine',
     ),
     _rule(
+        r"x509: certificate has expired or is not yet valid:? ?([^\n]*)",
+        RegistryError,
+        "a registry's certificate is out of date, or this machine's clock is: {0}",
+        "if the clock is wrong: sudo timedatectl set-ntp true",
+    ),
+    _rule(
         r"x509: [^\n]*",
         RegistryError,
         "the certificate of a registry is not trusted by the engine",
@@ -133,13 +142,13 @@ RULES = (
         r"(?:connection refused|i/o timeout|no such host|misbehaving|is unreachable|no route to host)",
         RegistryError,
         "the registry `{0}` cannot be reached",
-        "check the network, or use --offline with images that are here already",
+        NETWORK,
     ),
     _rule(
         r"(?:tls handshake timeout|request canceled while waiting for connection|context deadline exceeded)",
         RegistryError,
         "a registry did not answer in time",
-        "check the network, or use --offline with images that are here already",
+        NETWORK,
     ),
     _rule(
         r"permission denied while trying to connect|got permission denied|dial unix \S+: connect: permission denied",

@@ -44,8 +44,18 @@ def capabilities(root: Path, env: Mapping[str, str], uid: int) -> RunCapabilitie
 class PodmanEngine:
     """A `ContainerEngine`. `docker` is opened where Podman lacks an image; without a Docker engine there is none."""
 
-    def __init__(self, root: Path, env: Mapping[str, str], uid: int, docker: Callable[[], ContainerEngine]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        env: Mapping[str, str],
+        uid: int,
+        docker: Callable[[], ContainerEngine],
+        *,
+        approve: Callable[[str], str] | None = None,
+    ) -> None:
+        """`approve` gives the name under which an image may be pulled, as for `DockerEngine`."""
         self._root, self._env, self._uid, self._docker = root, env, uid, docker
+        self._approve = approve
 
     @functools.cached_property
     def run_capabilities(self) -> RunCapabilities:
@@ -94,7 +104,12 @@ class PodmanEngine:
     ) -> None:
         """Pull an image from its registry. Raises RegistryError; also when nothing comes for `timeout` seconds."""
         words = ("--platform", platform) if platform else ()
-        self._pull(reference, f"pulling `{reference}`", on_line, timeout, *words)
+        source = self._approve(reference) if self._approve else reference
+        self._pull(source, f"pulling `{source}`", on_line, timeout, *words)
+        if source != reference and "@" not in reference:
+            named = self._ask("tag", source, reference)
+            if named.returncode != 0:
+                raise _failed(named)
 
     def _pull(
         self, source: str, what: str, on_line: Callable[[str], None], timeout: float | None, *options: str

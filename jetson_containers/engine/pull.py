@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NotReadyError, RegistryError
+from jetson_containers.engine.messages import NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +25,12 @@ def pull_missing(
     platform: str | None = None,
 ) -> None:
     """Pull an image. Raises NotReadyError (offline) or RegistryError, which call it missing and add `hint`."""
-    hint = f"{hint}; {LISTED}"
     if offline:
-        raise NotReadyError(f"no image `{image}` is here, and offline none is pulled", hint=hint)
+        raise NotReadyError(f"no image `{image}` is here, and offline none is pulled", hint=f"{hint}; {LISTED}")
     try:
         engine.pull(image, on_line, platform=platform)
     except RegistryError as error:
         why = error.message.removeprefix(f"pulling `{image}`: ")
-        raise RegistryError(f"no image `{image}` is here, and none can be pulled: {why}", hint=hint) from error
+        helps = "check the network" if error.hint == NETWORK else hint  # the name is not to blame where nobody answers
+        said = f"no image `{image}` is here, and none can be pulled: {why}"
+        raise RegistryError(said, hint=f"{helps}; {LISTED}") from error

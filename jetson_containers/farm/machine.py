@@ -145,7 +145,7 @@ class StageMachine:
             self.engine.pull(source, self._console.detail, platform=node.plan.platform.docker_platform)
             self.engine.tag(source, alias)
             if source.startswith(f"{registry.removeprefix('docker.io/')}/base@"):  # pushed there by the client
-                stage_registry.forget_digest(self.engine, source)
+                stage_registry.forget(self.engine, source)
         own = node.stage.build_args
         arguments = {**own, "BASE_IMAGE": alias} if "BASE_IMAGE" in own else own
         return replace(node, stage=replace(node.stage, base=alias, build_args=arguments))

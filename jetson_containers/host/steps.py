@@ -227,10 +227,17 @@ def _headless(machine: HostMachine) -> str | Planned:
         return "systemd's default target is not known"
     if target != "graphical.target":
         return f"this machine starts without a desktop already ({target})"
+    if power.desktop_runs(machine.root) is False and not _shows_a_login(machine):
+        return "no desktop is installed"
     change = CommandChange(
         argv=("systemctl", "set-default", "multi-user.target"), undo=("systemctl", "set-default", target)
     )
     return [change], "from the next restart on no desktop runs; sudo systemctl start graphical.target starts it once"
+
+
+def _shows_a_login(machine: HostMachine) -> bool:
+    """Whether the next start brings a desktop's login: what systemd knows as the display manager (gdm, lightdm)."""
+    return machine.place("/etc/systemd/system/display-manager.service").is_symlink()
 
 
 def default_target(machine: HostMachine) -> str | None:

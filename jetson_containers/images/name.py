@@ -147,12 +147,12 @@ def tag_text(version: str) -> str:
 def image_for(package: str, platform: Platform, *, repository: str = "") -> str:
     """Name the final image of a package (`llama_cpp:b9016` → `llama_cpp:b9016-r36.4-cu126-22.04`).
 
-    `repository` is what comes before the name: `ghcr.io/me`, `localhost:5000`. Raises UsageError where the result
-    would be no reference.
+    `repository` is what comes before the name: `ghcr.io/me`, `localhost:5000`. A family with capitals is written in
+    lower case, as registries want it. Raises UsageError where the result would be no reference.
     """
     family, _, version = package.partition(":")
     words = [tag_text(version), platform_tag(platform)]
-    name = f"{family}:{'-'.join(word for word in words if word)}"
+    name = f"{family.lower()}:{'-'.join(word for word in words if word)}"
     prefix = repository.strip("/")
     return str(ImageName.parse(f"{prefix}/{name}" if prefix else name))
 

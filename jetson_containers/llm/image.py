@@ -26,11 +26,18 @@ _MISSING = 'for p; do command -v "$p" >/dev/null 2>&1 || echo "missing $p"; done
 def pull_missing(image: str, engine: ContainerEngine, settings: Settings, console: Console) -> str:
     """Pull an image that is not here, before anything else is done; returns its name. Podman gets one of Docker's.
 
+    Where the setting `verify_key` asks for a signature, the name is the digest that has one; raises SignatureError.
     Raises NotReadyError or RegistryError with what to do: otherwise docker's message would only be in a server's log.
     """
+    if settings["verify_key"]:
+        from jetson_containers.signing import verified
+
+        # Podman's store knows no digests of registries for what was copied from Docker's.
+        here = None if isinstance(engine, PodmanEngine) else engine.image(image)
+        image = verified.required(image, settings, here)
     if engine.image(image) is not None:
         return image
-    if isinstance(engine, PodmanEngine) and engine.copy(image, console.info, console.detail):
+    if "@" not in image and isinstance(engine, PodmanEngine) and engine.copy(image, console.info, console.detail):
         return image
     if not settings["offline"]:
         console.info(f"pulling image `{image}`")

@@ -152,7 +152,7 @@ def _compose(options: _Options, planned: Launch, key_env: str, key_name: str, he
         reservation = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
         service["deploy"] = {"resources": {"reservations": {"devices": [reservation]}}}
     text: str = yaml.safe_dump({"services": {planned.name: service}}, sort_keys=False, width=120)
-    return "# docker compose up -d\n" + text.rstrip()
+    return "# Save it as compose.yaml, then: docker compose up -d\n" + text.rstrip()
 
 
 def _literal(value: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import http.client
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 
 from jetson_containers.core import files, json_text, mirrors
 from jetson_containers.core.errors import NotReadyError
-from jetson_containers.core.text import shown
+from jetson_containers.core.text import is_number, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,6 +42,8 @@ KINDS = ("git", "files", "python", "npm")
 INDEX = "https://pypi.org/simple"
 TIMEOUT = 60  # seconds without a byte
 LARGEST_PAGE = 64 << 20  # bytes of one page of an index
+TRIES = 3  # for one file
+UNSATISFIABLE = 416  # the status of a range behind the end
 DEEPEST = 8  # submodules of submodules
 _GLIBC = range(40, 16, -1)  # minor versions of manylinux tags
 _SAFE = re.compile(r"[\w.+~%@:=,-]+(?:/[\w.+~%@:=,-]+)*")
@@ -57,6 +60,10 @@ class Filled:
     npm: list[str] = field(default_factory=list)
     fetched: int = 0  # of all of these, how many were not there yet
     failed: dict[str, str] = field(default_factory=dict)
+
+
+class _BrokenOffError(NotReadyError):
+    """A server failed amid an answer or did not begin one: another try may succeed."""
 
 
 class Filler:
@@ -175,21 +182,41 @@ class Filler:
         return target.is_file() and (not digest or files.file_digest(target, digest.partition(":")[0]) == digest)
 
     def _download(self, url: str, target: Path, digest: str) -> None:
-        """Fetch one file; a partial one of an earlier try is continued, and dropped where the whole is wrong."""
+        """Fetch one file, in a few tries: a partial one is continued, and begun anew where the whole is wrong."""
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.partial")
         self._console.info(f"fetching {url}")
-        start = partial.stat().st_size if partial.is_file() and digest else 0
-        with self._open(url, start) as answer:
-            goes_on = start and answer.status == 206
-            with partial.open("ab" if goes_on else "wb") as file:
-                while block := answer.read(1 << 20):
-                    file.write(block)
-        if digest and files.file_digest(partial, digest.partition(":")[0]) != digest:
+        for tries_left in reversed(range(TRIES)):
+            start = partial.stat().st_size if partial.is_file() and digest else 0
+            try:
+                self._transfer(url, partial, start)
+            except _BrokenOffError:
+                if not tries_left:
+                    raise
+                continue
+            if not digest or files.file_digest(partial, digest.partition(":")[0]) == digest:
+                break
             partial.unlink()
-            raise NotReadyError(f"has another content than the recipe's {digest[:19]}…")
+            if (
+                not start or not tries_left
+            ):  # all of it came at once, so nothing was joined that does not belong together
+                raise NotReadyError(f"has another content than the recipe's {digest[:19]}…")
         partial.replace(target)
         self.filled.fetched += 1
+
+    def _transfer(self, url: str, partial: Path, start: int) -> None:
+        """Fetch what is missing of a file from `start` on. Raises _BrokenOffError, NotReadyError."""
+        with self._open(url, start) as answer:
+            if answer.status == UNSATISFIABLE:  # all of it is there
+                return
+            goes_on = bool(start) and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {start}-")
+            length, arrived = answer.headers.get("Content-Length", ""), 0
+            with partial.open("ab" if goes_on else "wb") as file:
+                while block := _read(answer, 1 << 20):
+                    file.write(block)
+                    arrived += len(block)
+            if is_number(length) and arrived < int(length):
+                raise _BrokenOffError(f"{urlsplit(url).netloc} broke off after {arrived} of {length} bytes")
 
     @contextlib.contextmanager
     def _open(self, url: str, start: int = 0, accept: str = "") -> Iterator[Any]:
@@ -206,17 +233,17 @@ class Filler:
         headers = {"User-Agent": "jetson-containers", **({"Range": f"bytes={start}-"} if start else {})}
         request = urllib.request.Request(source, headers=headers | ({"Accept": accept} if accept else {}))  # noqa: S310
         context = ssl.create_default_context(cafile=str(self._ca_bundle) if self._ca_bundle else None)
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as answer:  # noqa: S310
-                yield answer
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code == 416 and start:  # all of it was there
-                    yield error
-                    return
-            raise NotReadyError(f"{urlsplit(source).netloc} answers {error.code}") from error
-        except (OSError, ValueError) as error:
-            raise NotReadyError(f"{urlsplit(source).netloc} cannot be reached: {error}") from error
+        with _answered(source):
+            try:
+                answer = urllib.request.urlopen(request, timeout=TIMEOUT, context=context)  # noqa: S310
+            except urllib.error.HTTPError as error:
+                if error.code != UNSATISFIABLE or not start:
+                    error.close()
+                    kind = _BrokenOffError if error.code >= 500 else NotReadyError
+                    raise kind(f"{urlsplit(source).netloc} answers {error.code}") from error
+                answer = error
+        with answer:
+            yield answer
 
     # Python packages.
 
@@ -234,7 +261,7 @@ class Filler:
         """The files of an index that have a hash of the lock; none is asked for where all files are here."""
         page = f"{self._index}/{package.name}/"
         with self._open(page, accept="application/vnd.pypi.simple.v1+json, text/html;q=0.5") as answer:
-            text = answer.read(LARGEST_PAGE).decode("utf-8", "replace")
+            text = _read(answer, LARGEST_PAGE).decode("utf-8", "replace")
             base = answer.url
         rows = _rows_json(text) if text.lstrip().startswith("{") else _rows_html(text)
         found = [{"filename": name, "url": urljoin(base, url), "digest": digest} for name, url, digest in rows]
@@ -253,6 +280,20 @@ class Filler:
             page = self.root / "python" / "simple" / name / "index.html"
             page.parent.mkdir(parents=True, exist_ok=True)
             files.write_atomically(page, "<!DOCTYPE html>\n" + "\n".join(lines) + "\n")
+
+
+@contextlib.contextmanager
+def _answered(url: str) -> Iterator[None]:
+    """Say of which server a failure is. What is written meanwhile has other failures: it stands outside."""
+    try:
+        yield
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise _BrokenOffError(f"{urlsplit(url).netloc} cannot be reached: {shown(str(error))}") from error
+
+
+def _read(answer: Any, most: int) -> bytes:
+    with _answered(answer.url):
+        return bytes(answer.read(most))
 
 
 def listed(root: Path) -> dict[str, list[str]]:

@@ -239,12 +239,22 @@ def describe(plan: BuildPlan, width: int = 0) -> list[str]:
     return [*columns(rows, width), "", *(part for line in _summary(plan) for part in wrapped(line, width))]
 
 
+def _kinds(found: Economy) -> str:
+    """How many stages compile and how many are layers, each with what it could be where it is more than that."""
+    compiles = _fewest("compiles code" if found.compiles == 1 else "compile code", found.compiles, found.compile_bound)
+    return (
+        f"{compiles}, {_fewest('is a layer' if found.layers == 1 else 'are layers', found.layers, found.layer_bound)}"
+    )
+
+
+def _fewest(what: str, number: int, bound: int) -> str:
+    return f"{number} {what}" + (f" ({bound} would be the fewest)" if number > bound else "")
+
+
 def describe_together(plans: Sequence[BuildPlan]) -> list[str]:
     """Write the numbers of several plans for people, and which packages are compiled more than once."""
     found = count(plans)
-    layers = f"{found.layers} are layers (at least {found.layer_bound})"
-    compiles = f"{found.compiles} compile code (at least {found.compile_bound})"
-    lines = [f"{found.images} images of {found.stages} stages: {compiles}, {layers}"]
+    lines = [f"{found.images} images of {found.stages} stages: {_kinds(found)}"]
     if found.repeated:
         often = sorted(found.repeated.items(), key=lambda item: (-item[1], item[0]))
         names = ", ".join(f"{name} ({times} times)" for name, times in often[:NAMED])
@@ -345,14 +355,12 @@ def _definition_of(package: str, plan: BuildPlan) -> Package:
 def _summary(plan: BuildPlan) -> list[str]:
     build, pull = (sum(stage.state is state for stage in plan.stages) for state in (StageState.BUILD, StageState.PULL))
     pulled = f"{pull} to pull, " if pull else ""
-    counts = count([plan])
-    layers = f"{counts.layers} are layers (at least {counts.layer_bound})"
     return [
         f"base    {plan.base}",
         f"image   {plan.final or 'none, no more than a stage is wanted'}",
         f"layers  {plan.layers} of {MAX_LAYERS}",
         f"stages  {len(plan.stages)}: {build} to build, {pulled}{len(plan.stages) - build - pull} ready",
-        f"        {counts.compiles} compile code (at least {counts.compile_bound}), {layers}",
+        f"        {_kinds(count([plan]))}",
         *([f"tests   of {', '.join(plan.tests)}"] if plan.tests else []),
         *(plan.estimate.lines() if plan.estimate else []),
         *(f"note    {notice}" for notice in plan.notices),

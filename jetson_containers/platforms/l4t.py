@@ -63,7 +63,7 @@ def of_parts(parts: Parts, notices: list[str]) -> Asked | None:
         return Asked(l4t=row.l4t, row=row, origin=parts.jetpack.place)
     if parts.board is None or tables.soc_arch(tables.boards()[parts.board.value].soc):
         return None
-    return _of_board(parts.board)
+    return _of_board(parts.board, notices)
 
 
 def same_jetpack(one: str | None, other: str | None) -> bool:
@@ -138,13 +138,22 @@ def _exists(wanted: str) -> bool:
     )
 
 
-def _of_board(part: TargetPart) -> Asked:
+def _of_board(part: TargetPart, notices: list[str]) -> Asked:
     board = tables.boards()[part.value]
     row = tables.newest(lambda row: board.boots(row.l4t) and board.soc in row.socs)
     if row is None:
         raise TargetError(
             f"{part}: {board.name} has L4T releases of its own",
             hint=f"name one: --target {board.id},r{_example(board)}",
+        )
+    runs = [
+        one for one in tables.releases() if board.boots(one.l4t) and board.soc in one.socs and one.status == "released"
+    ]
+    older = next((one for one in runs if one.l4t.major < row.l4t.major), None)
+    if older:
+        notices.append(
+            f"`{part.text}` is taken with JetPack {row.jetpack} (L4T {row.l4t}), the newest it runs; "
+            f"if yours is another, name it: `--target {part.value},r{older.l4t}`"
         )
     return Asked(l4t=row.l4t, row=row, origin=f"newest known for {part.value}")
 

@@ -169,8 +169,11 @@ KINDS: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip
 EXECUTABLE = frozenset({"test.sh", "test.py", "main.js"})
-PIP_EXAMPLE = "cowsay==6.1"
-APT_EXAMPLE = "jq"
+EXAMPLES = {"pip": "cowsay==6.1", "apt": "jq"}  # what is installed where `of` names nothing
+_FILL_IN = {
+    "source": "leave it out, then put the sources beside `Dockerfile.build`, or a clone of a commit into it",
+    "node": "leave it out, then put the program beside `package.json`, which names what it needs of npm",
+}
 
 
 def files(name: str, kind: str, of: str = "", package_license: str = "MIT") -> Mapping[str, str]:
@@ -181,25 +184,25 @@ def files(name: str, kind: str, of: str = "", package_license: str = "MIT") -> M
     if not NAME.fullmatch(name):
         raise UsageError(f"`{name}` cannot be a package's name", hint="small letters, digits, and - _ . between them")
     if kind in {"source", "node"} and of:
-        raise UsageError(f"a package of the kind {kind} takes no --of", hint="put its files into the directory")
+        raise UsageError(f"a package of the kind {kind} takes no --of", hint=_FILL_IN[kind])
     values = {"name": name, "license": package_license, **_values(name, kind, of)}
     made = {Template(file).substitute(values): Template(text).substitute(values) for file, text in KINDS[kind].items()}
-    if kind == "pip" and values["requirement"] != PIP_EXAMPLE:
+    if kind == "pip" and values["requirement"] != EXAMPLES["pip"]:
         made[f"{name}.lock"] = f"{values['requirement']}\n"  # `lock-pips` fills it
     return {**made, "README.md": Template(_README).substitute(values)}
 
 
 def _values(name: str, kind: str, of: str) -> dict[str, str]:
     if kind == "pip":
-        found = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9._+!-]*)", of or PIP_EXAMPLE)
+        found = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9._+!-]*)", of or EXAMPLES["pip"])
         if found is None:
             raise UsageError(f"`{of}` is not PROJECT==VERSION", hint="for example --of einops==0.8.1")
         module = re.sub(r"[.-]", "_", found[1]).lower()
         return {
-            "requirement": of or PIP_EXAMPLE, "project": found[1], "version": found[2], "module": module,
+            "requirement": of or EXAMPLES["pip"], "project": found[1], "version": found[2], "module": module,
             "call": f"python3 -c 'import {module}'",
         }  # fmt: skip
-    package = of or APT_EXAMPLE
+    package = of or EXAMPLES["apt"]
     if kind == "apt" and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", package):
         raise UsageError(f"`{package}` cannot be a package of apt", hint="for example --of ffmpeg")
     return {"package": package, "call": package if kind == "apt" else name}

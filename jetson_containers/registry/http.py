@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from jetson_containers.core import json_text
 from jetson_containers.core.errors import RegistryError, command
 from jetson_containers.core.text import is_number
-from jetson_containers.registry.types import UnreachableError, plain_http_allowed
+from jetson_containers.registry.types import ClockError, UnreachableError, plain_http_allowed
 
 if TYPE_CHECKING:
     import ssl
@@ -38,6 +38,7 @@ ATTEMPTS = 6
 FIRST_PAUSE = 0.5  # seconds; doubles with every attempt
 LONGEST_PAUSE = 8.0
 MAX_BODY = 32 << 20  # bytes: listings and manifests are far smaller; more is a mistake or an attack
+OUT_OF_TIME = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL
 CERTS = "/etc/docker/certs.d"  # where Docker looks for a registry's own CA
 
 
@@ -293,6 +294,12 @@ class Transport:
         if isinstance(reason, RegistryError):
             return reason
         if isinstance(reason, ssl.SSLCertVerificationError):
+            if reason.verify_code in OUT_OF_TIME:
+                return ClockError(
+                    f"{self._what} {host}: {reason.verify_message} by this machine's clock, which says"
+                    f" {time.strftime('%Y-%m-%d %H:%M')}",
+                    hint="if that is wrong: sudo timedatectl set-ntp true",
+                )
             return RegistryError(
                 f"{self._what} {host}: its certificate is not trusted ({reason.verify_message})",
                 hint=f"JETSON_CONTAINERS_CA_BUNDLE=FILE, or put the CA into {CERTS}/{host}/ca.crt",

@@ -24,6 +24,10 @@ class UnreachableError(RegistryError):
     """
 
 
+class ClockError(RegistryError):
+    """A certificate is not valid yet, or no more, by this machine's clock: one of both is wrong."""
+
+
 @dataclass(frozen=True)
 class ImageRepository:
     """A repository of one registry: host `docker.io`, path `dustynv/mlc`."""

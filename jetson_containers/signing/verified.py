@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import SignatureError, UsageError, command
@@ -14,6 +13,7 @@ from jetson_containers.signing.keys import PublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from jetson_containers.core.settings import Settings
     from jetson_containers.engine.interface import LocalImage
@@ -21,10 +21,20 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def key_of(settings: Settings, given: str | None) -> Path | None:
-    """The file of the key that must have signed: the option's, else the setting's; None: any image may run."""
-    chosen = given or settings["verify_key"]
-    return Path(chosen).expanduser() if chosen else None
+def required(reference: str, settings: Settings, local: LocalImage | None) -> str:
+    """The image that may be used: by digest, with a valid signature, where the setting `verify_key` names a key.
+
+    The one rule for whatever is started, answered or pulled; without a key the reference stays as it is. Raises as
+    `verified`.
+    """
+    key = settings["verify_key"]
+    return verified(reference, key, settings, local) if key else reference
+
+
+def check_base(reference: str, settings: Settings, image: LocalImage | None) -> None:
+    """The same for what is here and built upon; an image that no registry gave was made here. Raises as `verified`."""
+    if image is not None and image.digests:
+        required(reference, settings, image)
 
 
 def verified(reference: str, path: Path, settings: Settings, local: LocalImage | None) -> str:

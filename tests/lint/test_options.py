@@ -82,8 +82,9 @@ def unread(
 
 
 def takes(command: click.Command) -> set[str]:
-    """The options of a command, by the name its function gets them under."""
-    return {parameter.name or "" for parameter in command.params} - set(GLOBAL_NAMES)
+    """The options of a command, by the name its function gets them under; those that set a setting it does not get."""
+    given = [parameter for parameter in command.params if parameter.expose_value or not parameter.callback]
+    return {parameter.name or "" for parameter in given} - set(GLOBAL_NAMES)
 
 
 def global_reads(text: str) -> set[str]:

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console
+from jetson_containers.core.errors import SignatureError
+from jetson_containers.llm.image import pull_missing
 from tests.real.conftest import PREFIX
 
 if TYPE_CHECKING:
@@ -100,6 +104,47 @@ def test_signed_tag_that_was_moved_is_refused(
     assert (moved.returncode, "has no signature by" in moved.stderr) == (1, True), moved.stderr
     pinned = call(tmp_path, "run", "--no-gpu", "--verify", public, pushed.stdout.strip(), "true")
     assert pinned.returncode == 0, pinned.stderr
+
+
+def test_setting_refuses_what_is_not_signed_everywhere(
+    image: Callable[[str], str], pair: Path, engine: DockerEngine, tmp_path: Path
+) -> None:
+    """With `verify_key` nothing unsigned comes from a registry: by pull, for llm, as a base, or named by a recipe."""
+    signed, unsigned = image("required:1"), image("refused:1")
+    pushed = call(tmp_path, "push", "--sign", str(pair.with_suffix(".key")), signed, COSIGN_PASSWORD=PASSWORD)
+    assert (pushed.returncode, call(tmp_path, "push", unsigned).returncode) == (0, 0), pushed.stderr
+    (tmp_path / "pack" / "plain").mkdir(parents=True)
+    (tmp_path / "pack" / "other").mkdir()
+    head = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
+    (tmp_path / "pack" / "plain" / "Dockerfile").write_text(f"#---\n# name: plain\n#---\n{head}ENV A=1\n")
+    (tmp_path / "pack" / "other" / "Dockerfile").write_text(
+        f"#---\n# name: other\n#---\n{head}COPY --from={unsigned} /bin/true /other\n"
+    )
+    own = {"JETSON_CONTAINERS_VERIFY_KEY": f"{pair}.pub", "JETSON_CONTAINERS_LOGS": str(tmp_path / "logs")}
+    tree = ("--target", "cpu", "--packages", str(tmp_path / "pack"), f"--name={PREFIX}-required/", "--skip-tests=all")
+
+    def build(base: str, name: str) -> tuple[int, str]:
+        done = call(tmp_path, "build", *tree, "--base", base, name, **own)
+        return done.returncode, done.stderr
+
+    here = call(tmp_path, "build", *tree, "--base", unsigned, "plain", **own)  # pulled before, and still here
+    assert (here.returncode, "has no signature by" in here.stderr) == (1, True), here.stderr
+    for reference in (signed, unsigned):
+        engine.untag(reference)
+    for words in (
+        ("pull", unsigned),
+        ("test", unsigned),
+    ):
+        refused = call(tmp_path, *words, **own)
+        assert (refused.returncode, "has no signature by" in refused.stderr) == (1, True), (words, refused.stderr)
+    with pytest.raises(SignatureError, match="has no signature by"):
+        pull_missing(unsigned, engine, settings.load({"verify_key": f"{pair}.pub"}), Console())
+    assert engine.image(unsigned) is None
+    assert build(unsigned, "plain")[0] == 1
+    code, said = build(signed, "other")
+    assert (code, "has no signature by" in said, engine.image(unsigned)) == (1, True, None), said
+    code, said = build(signed, "plain")
+    assert code == 0, said
 
 
 def test_signature_is_valid_for_openssl(image: Callable[[str], str], pair: Path, tmp_path: Path) -> None:

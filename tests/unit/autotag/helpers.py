@@ -100,6 +100,5 @@ def run(
     console: Console | None = None, build: Any = None, **more: Any,
 ) -> str:  # fmt: skip
     made = config(tmp_path)
-    return find(
-        request, host, engine or FakeEngine(), made, console or quiet_console(), options(made, **more), build=build
-    )
+    chosen = options(made, **{"offline": False, **more})  # the lists are the shipped ones all the same
+    return find(request, host, engine or FakeEngine(), made, console or quiet_console(), chosen, build=build)

@@ -157,6 +157,17 @@ def test_autotag_on_a_terminal_asks_for_a_pull_with_its_size(
     assert (("pull", REMOTE) in engine.calls) is pulled
 
 
+def test_autotag_offline_neither_offers_nor_does_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline the answer is the name, as without a terminal: asking for a download would end in an error."""
+    engine = FakeEngine()
+    console = quiet_console(answers="y\n", monkeypatch=monkeypatch)
+    for yes in (False, True):
+        chosen = {"engine": engine, "console": console, "disable": ["build"], "yes": yes}
+        assert run(tmp_path, offline=True, **chosen) == REMOTE
+    assert "pull it?" not in said(console)
+    assert not [call for call in engine.calls if call[0] == "pull"]
+
+
 def test_autotag_with_yes_pulls_without_asking(tmp_path: Path) -> None:
     """`--yes` pulls without asking."""
     engine = FakeEngine()
@@ -273,6 +284,14 @@ def test_autotag_of_an_unknown_name_finds_no_image(tmp_path: Path) -> None:
     """An unknown name finds no image."""
     with pytest.raises(NoCompatibleImageError, match="no image of nothing-like-it is known"):
         run(tmp_path, ["nothing-like-it"])
+
+
+def test_refusal_suggests_commands_for_the_machine_that_was_asked_about(tmp_path: Path) -> None:
+    """What is pasted builds for the board that was named, not for the one in front."""
+    with pytest.raises(NoCompatibleImageError) as caught:
+        run(tmp_path, host=THOR, where=("--target", "agx-thor"))
+    assert "`./build.sh --target agx-thor mlc`" in (caught.value.hint or "")
+    assert "`./autotag --explain --target agx-thor mlc` shows each" in caught.value.details
 
 
 def test_explanation_json_is_the_documented_one(tmp_path: Path) -> None:

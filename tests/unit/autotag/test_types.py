@@ -28,6 +28,7 @@ from jetson_containers.registry.snapshot import SNAPSHOT
         ("ghcr.io/a/b/mlc:1", "ghcr.io", "a/b", "mlc", "1"),
         ("pytorch:2.*", None, None, "pytorch", "2.*"),
         ("torch:2.8+cu126", None, None, "torch", "2.8-cu126"),
+        ("DustyNV/Nano_LLM:R36.4.0", None, "dustynv", "nano_llm", "R36.4.0"),
     ],
 )
 def test_wanted_parse_reads_a_package_or_an_image(

@@ -175,6 +175,14 @@ def test_record_is_found_by_its_name(tmp_path: Path) -> None:
     assert caught.value.hint == "the newest are `20260102_000000`, `20260101_000000`"
 
 
+def test_record_of_the_future_is_not_the_newest_for_ever(tmp_path: Path) -> None:
+    """What was built while the clock was wrong counts as the oldest, and goes first."""
+    for name in ("20260101_000000", "20991231_000000", "20260102_000000"):
+        records.write(BuildState(tmp_path), replace(EMPTY, id=name), str)
+    names = [path.stem for path in records.listed(records.folder(tmp_path))]
+    assert names == ["20260102_000000", "20260101_000000", "20991231_000000"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

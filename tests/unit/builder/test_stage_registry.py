@@ -109,6 +109,32 @@ def test_push_stages_pushes_each_stage_once(site: Shared) -> None:
     assert not [name for name in site.engine.store if name.startswith(NAMESPACE)]
 
 
+def test_push_removes_the_name_that_a_killed_push_left(site: Shared) -> None:
+    """Where the registry got the stage although the run was killed, the next run takes the name away."""
+    site.run(chain("a"), push_stages=True)
+    site.engine.tag("jetson-containers/stage:a", f"{NAMESPACE}/stage:a")
+    assert site.run(chain("a"), push_stages=True).pushed == ()
+    assert not [name for name in site.engine.store if name.startswith(NAMESPACE)]
+
+
+def test_push_that_another_run_did_meanwhile_is_done(site: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another run pushed the stage and took the name away, nothing is wrong; otherwise it is an error."""
+    site.run(chain("a"))
+    push, images = site.engine.push, site.engine.registry
+
+    def lost(reference: str, on_line: Any) -> None:
+        push(reference, on_line)
+        site.engine.untag(reference)
+        raise RegistryError("there is no such image")
+
+    monkeypatch.setattr(site.engine, "push", lost)
+    assert site.run(chain("a"), push_stages=True).pushed == ()
+    images.clear()
+    monkeypatch.setattr(site.engine, "push", lambda *_: (_ for _ in ()).throw(RegistryError("it is full")))
+    with pytest.raises(RegistryError, match="it is full"):
+        site.registry.push(chain("a").stages[0], site.engine, print)
+
+
 def test_stages_are_not_pushed_unless_asked(site: Shared) -> None:
     """Without `push_stages` nothing is pushed."""
     assert site.run(chain("a")).pushed == ()

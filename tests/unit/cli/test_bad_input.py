@@ -126,6 +126,11 @@ def test_broken_recipe_disables_itself_only(capsys: pytest.CaptureFixture[str], 
         (("autotag", "--offline", "Bad Name"), ["`Bad Name`"]),
         (("autotag", "--offline", "--prefer", "moon", "one"), ["`moon`", "local, registry, build"]),
         (("biuld",), ["biuld", "build"]),
+        (("fit", "tiny"), ["`jetson-containers llm fit`"]),
+        (("bundle", "numpy", "--model", "tiny", "-o", "x"), ["`tiny` is made, not downloaded", "llm chat tiny"]),
+        (("download", "tiny"), ["`tiny` is made, not downloaded", "llm chat tiny"]),
+        (("new", "x", "--kind", "node", "--of", "y"), ["takes no --of", "`package.json`"]),
+        (("new", "x", "--kind", "source", "--of", "y"), ["takes no --of", "a clone of a commit"]),
     ],
 )
 def test_command_line_with_a_wrong_word_is_one_error(

@@ -41,6 +41,21 @@ def test_config_set_makes_the_file(own: Path, capsys: pytest.CaptureFixture[str]
     assert (said["setting"], said["value"], said["origin"]) == ("stop_timeout", 7, str(own))
 
 
+def test_config_get_prints_a_mapping_as_set_takes_it(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mapping is JSON, which `config set` reads; what is shown to people says what it is for."""
+    assert main(["config", "set", "mirrors", "china"]) == 0
+    assert "mirrors = for apt, " in capsys.readouterr().err
+    assert main(["config", "get", "mirrors"]) == 0
+    text = capsys.readouterr().out.strip()
+    assert json.loads(text)["hub"]
+    assert main(["config", "set", "mirrors", text]) == 0
+    assert main(["config", "get", "mirrors"]) == 0
+    assert capsys.readouterr().out.strip() == text
+    assert main(["config", "set", "mirrors", "--unset"]) == 0
+    assert "mirrors = - (default)" in capsys.readouterr().err
+    assert own.is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -50,6 +50,23 @@ def test_export_uses_runners_that_are_named(capsys: pytest.CaptureFixture[str]) 
     assert "amd64=LABEL" in capsys.readouterr().err
 
 
+def test_export_names_the_trees_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job has none of this user's settings: their trees are options there, and one that no job has is said."""
+    assert main.main(["new", "mine", "--kind", "apt", "--directory", str(tmp_path / "own")]) == 0
+    monkeypatch.setenv("JETSON_CONTAINERS_PACKAGE_DIRS", str(tmp_path / "own"))
+    argv = ["export", "--format=github", REGISTRY, "mine", "--target=r36.4.3"]
+    (tmp_path / "other").mkdir()
+    for here, named in (("", "own"), ("own", "."), ("other", str(tmp_path / "own"))):
+        monkeypatch.chdir(tmp_path / here)
+        capsys.readouterr()
+        assert main.main(argv) == 0
+        out, err = capsys.readouterr()
+        assert f" --package-dirs={named} " in " ".join(out.split())
+        assert ("lies outside this checkout" in err) is (here == "other")
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

@@ -68,7 +68,7 @@ PARSED = {
 # Other programs, which only a machine with what the block needs can run.
 ELSEWHERE = {
     "git": "the clone of this repository", "cd": "into that clone", "curl": "a server of `llm serve`",
-    "podman": "tests/real/test_podman.py",
+    "podman": "tests/real/test_podman.py", "docker": "tests/real/test_launch.py",
     "openssl": "certificates: tests/real/test_farm.py", ".venv/bin/pip": "the extra `[farm]`",
     "./quickstart.sh": "tests/unit/scripts", "./install.sh": "tests/unit/scripts", "./test.sh": "tests/unit/scripts",
 }  # fmt: skip

@@ -26,6 +26,7 @@ from jetson_containers.plan.request import Assembly
 from jetson_containers.platforms.detect import parse_target
 from jetson_containers.platforms.overrides import rebase
 from jetson_containers.platforms.target import SUPPORTED_TARGETS
+from jetson_containers.recipes import isolation
 from tests.paths import ROOT_DIR
 from tests.unit.builder.helpers import chain
 
@@ -145,6 +146,19 @@ def test_why_says_what_a_build_would_refuse_of_a_further_tree(
     assert "130 layers" in json.loads(out)["refused"]
 
 
+def test_info_says_whether_programs_of_trees_run_in_a_sandbox(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With bubblewrap yes, else no with the reason; the JSON says it too."""
+    for reason, expected in (("", "yes"), ("`bwrap` is not installed", "no")):
+        monkeypatch.setattr(isolation, "why_not", lambda reason=reason: reason)
+        _, shown, _ = run(capsys, "info", "--target", "r36.4.3")
+        (row,) = (line for line in shown.splitlines() if line.startswith("sandbox of config.py"))
+        assert row.split()[3:] == [expected, *(reason or "bwrap").split()]
+        _, answer, _ = run(capsys, "info", "--target", "r36.4.3", "--json")
+        assert json.loads(answer)["sandbox"] is (expected == "yes")
+
+
 def test_info_list_and_build_name_the_same_platform(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -189,7 +203,7 @@ def test_list_options_given_several_times_add_up(
 @pytest.mark.parametrize(
     ("argv", "code", "words"),
     [
-        (("info", "--target", "r38.0.1"), 2, ["r38.0.1"]),
+        (("build", "--dry-run", "numpy", "--target", "r38.0.1"), 2, ["r38.0.1"]),
         (("autotag", "numpy", "--target", "r99.1"), 2, ["r99.1"]),
         (("info", "--target", "jetson-toaster"), 2, ["jetson-toaster"]),
         (("build", "--dry-run", "lama_cpp", "--target", "cpu"), 2, ["lama_cpp", "llama_cpp"]),

@@ -103,6 +103,18 @@ def test_upstream_branch_is_renewed_when_it_is_old(
     assert run(capsys, "list", "tool", "--upstream", first)[1:] == ("tool:7\n", "")
 
 
+def test_upstream_branch_that_was_fetched_in_the_future_is_renewed(
+    capsys: pytest.CaptureFixture[str], mirrored: Path, checkout: Path
+) -> None:
+    """A time that a wrong clock wrote is not valid for ten years; the age is not said, as it is not known."""
+    branch = git(checkout, "branch", "--show-current")
+    run(capsys, "list", "tool", "--upstream", branch)
+    commit_another(checkout, 8)
+    age(mirrored, branch, -3650)
+    _, out, err = run(capsys, "list", "tool", "--upstream", branch)
+    assert (out, "days ago" in err) == ("tool:8\n", False)
+
+
 def test_upstream_branch_is_renewed_when_asked(
     capsys: pytest.CaptureFixture[str], mirrored: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,16 @@ def test_confirm_without_a_terminal_gives_the_default() -> None:
     assert err.getvalue() == ""
 
 
+@pytest.mark.parametrize(("typed", "agreed"), [("\n", True), ("y\n", True), ("n\n", False), ("", False)])
+def test_confirm_takes_the_end_of_the_input_for_a_no(typed: str, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enter is the default; Ctrl-D and a terminal that went away agree to nothing."""
+    console, _, err = make()
+    monkeypatch.setattr(type(console), "interactive", True)
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert console.confirm("pull it?", default=True) is agreed
+    assert err.getvalue().startswith("pull it? [Y/n] ")
+
+
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5.6e9, "5.6 GB"), (3.98e12, "4.0 TB")]
 )
@@ -176,3 +186,32 @@ def test_width_of_is_that_of_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("COLUMNS", "33")
         assert width_of(terminal) == 33
     os.close(leader)
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+HOSTILE = "a\x1b[2J\x1b]52;c;eA==\x07b\x9bK\x1b[31mred\x1b[0m\u202egnp\rc"
+
+
+def test_terminal_gets_no_control_characters_of_others() -> None:
+    """Names and lines of others cannot move the cursor, set a title or the clipboard, or turn text around."""
+    out, err = Terminal(), Terminal()
+    console = Console(out=out, err=err, env={"NO_COLOR": "1"})
+    console.result(HOSTILE)
+    console.info(HOSTILE)
+    console.table(("name",), [(HOSTILE,)])
+    for text in (out.getvalue(), err.getvalue()):
+        assert "a[2J]52;c;eA==bK\x1b[31mred\x1b[0mgnpc\n" in text
+        assert not set("\x07\x9b\u202e\r") & set(text)
+
+
+def test_file_gets_the_result_as_it_is() -> None:
+    """What is redirected is data, and stays what it was."""
+    out = io.StringIO()
+    Console(out=out, err=io.StringIO(), env={}).result(HOSTILE)
+    assert out.getvalue() == HOSTILE + "\n"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_containers.core.errors import RecipeError
-from jetson_containers.dockerfile.parser import KEYWORDS, Heredoc, parse, stages
+from jetson_containers.dockerfile.parser import KEYWORDS, Heredoc, named_images, parse, stages
 from tests.unit.dockerfile.helpers import case
 
 
@@ -129,3 +129,18 @@ class TestStages:
             (2, "empty", "scratch", False),
             (3, None, "${BASE_IMAGE}", True),
         ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n", ("base:1",)),
+        ("ARG V=22.04\nFROM ubuntu:$V AS one\nFROM one\nCOPY --from=one /a /\nCOPY --from=0 /b /\n", ("ubuntu:22.04",)),
+        ("FROM scratch\nCOPY --from=tools/a:1 /a /a\nRUN --mount=type=bind,from=tools/b:1,target=/b true\n",
+         ("tools/a:1", "tools/b:1")),
+        ("FROM x/${UNKNOWN:-y}:1\nFROM --platform=linux/arm64 z/$UNKNOWN\n", ("x/y:1", "z/$UNKNOWN")),
+    ],
+)  # fmt: skip
+def test_named_images_are_what_a_builder_may_pull(text: str, found: tuple[str, ...]) -> None:
+    """FROM, `--from=` and mounts, with variables filled in; names of stages before are not images."""
+    assert named_images(parse(text), {"BASE_IMAGE": "base:1"}) == found

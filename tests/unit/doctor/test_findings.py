@@ -15,6 +15,7 @@ from jetson_containers.core import settings
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.doctor import run, types
 from jetson_containers.platforms import detect
+from jetson_containers.registry.types import ClockError
 from tests.fakes import CAPABILITIES, FakeEngine
 
 if TYPE_CHECKING:
@@ -207,6 +208,18 @@ def test_clock_is_compared_with_a_server(orin: Machine, now: float, expected: st
     orin.options["now"] = lambda: now
     found = orin.check("clock")
     assert (found.status.value, said in found.finding) == (expected, True)
+
+
+def test_clock_is_named_where_a_certificate_is_not_valid_by_it(orin: Machine) -> None:
+    """A clock so wrong that no server can be asked for the time is not called set."""
+
+    def refused(_url: str) -> str:
+        raise ClockError("pypi.org: certificate is not yet valid by this machine's clock, which says 2025-01-02 03:04")
+
+    orin.options["head"] = refused
+    found = orin.check("clock")
+    assert (found.status.value, "2025-01-02" in found.finding) == ("fail", True)
+    assert found.remedy == "sudo timedatectl set-ntp true"
 
 
 def test_proxy_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:

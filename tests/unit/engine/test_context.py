@@ -74,6 +74,14 @@ def test_prepared_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([mine, other])
 
 
+def test_prepared_removes_what_was_left_while_the_clock_was_wrong(tmp_path: Path) -> None:
+    """A folder of ten years ahead is not left for as long."""
+    gone = tmp_path / f"{PREFIX}{2**22 + 1}-x"
+    gone.mkdir()
+    sweep(tmp_path, now=gone.stat().st_mtime - 3650 * 86400)
+    assert not gone.exists()
+
+
 def test_prepared_ca_bundle_is_in_the_script_where_the_builder_has_secrets(recipe: Path, bundle: Path) -> None:
     """A CA bundle is part of the secret script, and no argument names it."""
     with prepared(BuildRequest(context=recipe, dockerfile=RUN, tag="a:1", ca_bundle=bundle), Builder.BUILDKIT) as ready:

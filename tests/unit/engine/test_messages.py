@@ -64,6 +64,11 @@ CASES: list[tuple[str, type[JetsonError], str]] = [
     (f"{REGISTRY} 1.2.3.4:443: connect: connection refused", RegistryError, "cannot be reached"),
     ("net/http: TLS handshake timeout", RegistryError, "in time"),
     ("http: server gave HTTP response to HTTPS client", RegistryError, "plain HTTP"),
+    (
+        "x509: certificate has expired or is not yet valid: current time 2015-01-01 is before 2026",
+        RegistryError,
+        "2015",
+    ),
     ("tls: failed to verify certificate: x509: certificate signed by unknown authority", RegistryError, "not trusted"),
     ("permission denied while trying to connect to the Docker daemon socket", EnginePermissionError, "is not allowed"),
     ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", EngineMissingError, "answer"),

@@ -184,11 +184,16 @@ def test_power_mode_becomes_the_fastest_and_remembers_the_present(tmp_path: Path
 
 
 def test_headless_changes_the_default_target(tmp_path: Path) -> None:
-    """The administrator's link comes before the distribution's."""
+    """The administrator's link comes before the distribution's; without a desktop there is nothing to change."""
     host = machine(tmp_path, {"/lib/systemd/system/graphical.target": ""})
     assert "not known" in steps.plan("headless", host).reason
     (tmp_path / "lib/systemd/system/default.target").symlink_to("graphical.target")
     assert commands(steps.plan("headless", host)) == [("systemctl", "set-default", "multi-user.target")]
+    (tmp_path / "proc/1").mkdir(parents=True)
+    (tmp_path / "proc/1/comm").write_text("systemd\n")
+    assert steps.plan("headless", host).reason == "no desktop is installed"
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    (tmp_path / "etc/systemd/system/display-manager.service").symlink_to("/lib/systemd/system/gdm.service")
+    assert commands(steps.plan("headless", host)) == [("systemctl", "set-default", "multi-user.target")]
     (tmp_path / "etc/systemd/system/default.target").symlink_to("/lib/systemd/system/multi-user.target")
     assert "without a desktop already" in steps.plan("headless", host).reason

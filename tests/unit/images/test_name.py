@@ -204,6 +204,7 @@ class TestWhatWeWrite:
             ("numpy", "sbsa", "localhost:5000/me/", "localhost:5000/me/numpy:sbsa-cu132-24.04"),
             ("pytorch:2.8+cu128", "r36.4,cu128,py3.12", "", "pytorch:2.8-cu128-r36.4-cp312-cu128-22.04"),
             ("vllm", "r39.2", "", "vllm:r39.2-cu132-24.04"),
+            ("ParaAttention:V1", "r39.2", "me", "me/paraattention:V1-r39.2-cu132-24.04"),
         ],
     )
     def test_image_for_gives_name_and_tag(self, package: str, target: str, repository: str, name: str) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import json
+import threading
 import urllib.request
 import zipfile
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,12 +23,12 @@ from jetson_containers.mirror import needs
 from jetson_containers.mirror.fill import Filler
 from jetson_containers.mirror.serve import serving
 from jetson_containers.plan.stage import Stage, StageKind
+from tests.quiethandler import QuietHandler
 from tests.unit import treemaker
 from tests.unit.cli.test_checkout import git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from jetson_containers.mirror.fill import Filled
 
@@ -210,3 +214,126 @@ def test_mirror_folder_of_something_else_is_not_served(tmp_path: Path) -> None:
     """A folder that was not filled says how one is."""
     with pytest.raises(ConfigError, match="not a filled mirror"), serving(tmp_path):
         pass
+
+
+DATA = b"archive" * 500
+PLAIN = {"Content-Length": str(len(DATA))}
+
+
+class Faulty:
+    """A server that gives its answers in turn, the last one for ever; `asked` are the ranges."""
+
+    def __init__(self, *answers: tuple[int, dict[str, str], bytes]) -> None:
+        self.asked: list[str] = []
+        faulty, left = self, list(answers)
+
+        class Handler(QuietHandler):
+            def do_any(self) -> None:
+                faulty.asked.append(self.headers.get("Range", ""))
+                status, headers, body = left.pop(0) if len(left) > 1 else left[0]
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+                self.close_connection = True
+
+            do_GET = do_any  # noqa: N815 - http.server's name
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{self.server.server_address[1]}/"
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def plain(root: Path, address: str, digest: str = f"sha256:{sha256(DATA)}") -> Filled:
+    filler = Filler(
+        root, Console(err=io.StringIO(), out=io.StringIO()), found={"files": {"https://f.invalid/": address}}
+    )
+    wanted = needs.PlainFile(url="https://f.invalid/tool.tar.gz", digest=digest)
+    return filler.fill(needs.Needs(repositories=(), files=(wanted,), python=(), npm=(), left_out=()), PC)
+
+
+def part(start: int, data: bytes = DATA) -> tuple[int, dict[str, str], bytes]:
+    body = data[start:]
+    return 206, {"Content-Length": str(len(body)), "Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}, body
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        pytest.param([(200, PLAIN, DATA[:1000]), part(1000)], ["", "bytes=1000-"], id="cut"),
+        pytest.param([(500, {}, b""), (200, PLAIN, DATA)], ["", ""], id="500 once"),
+        pytest.param(
+            [(200, {"Transfer-Encoding": "chunked"}, b"9\r\nabc"), (200, PLAIN, DATA)], ["", ""], id="bad chunk"
+        ),
+        pytest.param([(200, PLAIN, DATA[:1000]), (200, PLAIN, DATA)], ["", "bytes=1000-"], id="no ranges"),
+        pytest.param([(200, PLAIN, DATA[:1000]), part(0)], ["", "bytes=1000-"], id="another range"),
+        pytest.param(
+            [(200, PLAIN, b"x" * 1000), part(1000), (200, PLAIN, DATA)], ["", "bytes=1000-", ""], id="changed"
+        ),
+        pytest.param(
+            [(200, PLAIN | {"Content-Length": "9999"}, DATA), (416, {}, b"no")], ["", "bytes=3500-"], id="416"
+        ),
+    ],
+)
+def test_mirror_gets_a_file_whole_from_a_server_with_faults(
+    tmp_path: Path, answers: list[tuple[int, dict[str, str], bytes]], asked: list[str]
+) -> None:
+    """A broken transfer goes on in the same call; what does not belong together is begun anew."""
+    faulty = Faulty(*answers)
+    with faulty as address:
+        filled = plain(tmp_path, address)
+    assert (filled.failed, filled.fetched) == ({}, 1)
+    assert (tmp_path / "files/https/f.invalid/tool.tar.gz").read_bytes() == DATA
+    assert faulty.asked == asked
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "tries"),
+    [
+        pytest.param((200, PLAIN, DATA[:1000]), "broke off after 1000 of 3500 bytes", 3, id="cut"),
+        pytest.param((500, {}, b""), "answers 500", 3, id="500"),
+        pytest.param((404, {}, b""), "answers 404", 1, id="404"),
+        pytest.param((302, {"Location": "/again"}, b""), "answers 302", 0, id="redirects without end"),
+        pytest.param((302, {"Location": "file:///etc/passwd"}, b""), "answers 302", 1, id="redirect to a file"),
+        pytest.param((200, {"Transfer-Encoding": "chunked"}, b"zz\r\n"), "cannot be reached", 3, id="bad chunk"),
+    ],
+)
+@pytest.mark.parametrize("digest", ["", f"sha256:{sha256(DATA)}"], ids=["no hash", "hash"])
+def test_mirror_takes_nothing_for_whole_that_is_not(
+    tmp_path: Path, answer: tuple[int, dict[str, str], bytes], said: str, tries: int, digest: str
+) -> None:
+    """Without a hash too: a file that ended early is none. What is wrong for good is not asked for again."""
+    faulty = Faulty(answer)
+    with faulty as address:
+        filled = plain(tmp_path, address, digest)
+    assert said in filled.failed["https://f.invalid/tool.tar.gz"]
+    assert len(faulty.asked) == tries or not tries
+    assert not (tmp_path / "files/https/f.invalid/tool.tar.gz").exists()
+
+
+def test_mirror_does_not_take_a_page_for_the_file(tmp_path: Path) -> None:
+    """The page of a login, with status 200, is another content."""
+    faulty = Faulty((200, {"Content-Type": "text/html"}, b"<html>log in"))
+    with faulty as address:
+        filled = plain(tmp_path, address)
+    assert "has another content" in filled.failed["https://f.invalid/tool.tar.gz"]
+    assert (len(faulty.asked), [path for path in tmp_path.rglob("tool*") if path.is_file()]) == (1, [])
+
+
+def test_mirror_on_a_full_disk_does_not_blame_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails ends the fill as any other: the error says which file, not which server."""
+
+    def full(*_: object, **__: object) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device", "tool.tar.gz.partial")
+
+    monkeypatch.setattr(Path, "open", full)
+    with Faulty((200, PLAIN, DATA)) as address, pytest.raises(OSError, match="No space left"):
+        plain(tmp_path, address)

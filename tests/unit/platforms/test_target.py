@@ -246,3 +246,12 @@ class TestTargets:
         assert "35.4.1" in parse_target("r35.4").notices[0]
         assert "36.5.2" in parse_target("r36").notices[0]
         assert "36.4.7" in parse_target("r36.4.9").notices[0]
+
+    def test_parse_target_notes_the_release_of_a_board_that_runs_others(self) -> None:
+        """A board alone means its newest release, which is said where images of another would not run on it."""
+        (notice,) = parse_target("orin-nx-16gb").notices
+        assert notice.startswith("`orin-nx-16gb` is taken with JetPack 7")
+        again = notice.rpartition("--target ")[2].rstrip("`")
+        assert again.startswith("orin-nx-16gb,r36.")
+        assert not parse_target(again).notices
+        assert not parse_target("nano-4gb").notices  # has one family of releases

@@ -52,6 +52,14 @@ def test_new_package_has_no_finding(
     assert name in capsys.readouterr().out
 
 
+def test_new_package_of_nothing_says_what_it_installs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without `--of` an example is installed; that is said, and only then."""
+    assert main(["new", "mine", "--kind", "pip", "--directory", str(tmp_path)]) == 0
+    assert "it installs `cowsay==6.1` as an example" in capsys.readouterr().err
+    assert main(["new", "other", "--kind", "apt", "--of", "jq", "--directory", str(tmp_path)]) == 0
+    assert "example" not in capsys.readouterr().err
+
+
 def test_files_pin_what_is_named() -> None:
     """Another wheel begins with an unfilled lock; another apt package takes the place of the example."""
     made = scaffold.files("dims", "pip", "einops==0.8.1")

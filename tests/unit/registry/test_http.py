@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import socket
+import ssl
+import threading
+import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
@@ -11,7 +16,7 @@ import pytest
 
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.registry.http import Transport
-from jetson_containers.registry.types import UnreachableError
+from jetson_containers.registry.types import ClockError, UnreachableError
 from tests.unit.fakeregistry import Clock, FakeRegistry, Fault
 from tests.unit.registry.helpers import transport
 
@@ -212,6 +217,49 @@ def test_proxy_is_not_used_for_loopback_and_no_proxy(registry: FakeRegistry) -> 
     handler = transport(env=env)._proxy_handler()
     assert handler.proxy_open(Request("https://reg.lan/v2/"), "http://127.0.0.1:1", "https") is None
     assert handler.proxy_open(Request("https://a.corp/v2/"), "http://127.0.0.1:1", "https") is None
+
+
+def certificate(folder: Path, begins: int) -> Path:
+    """A file with the key and the certificate of 127.0.0.1 that is valid for ten days from that day on."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    first = datetime.now(timezone.utc) + timedelta(days=begins)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(first)
+        .not_valid_after(first + timedelta(days=10))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    file = folder / "both.pem"
+    file.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + made.public_bytes(pem))
+    return file
+
+
+@pytest.mark.parametrize(("begins", "said"), [(10, "not yet valid"), (-20, "has expired")])
+def test_certificate_that_is_out_of_date_names_the_clock(tmp_path: Path, begins: int, said: str) -> None:
+    """The clock may be what is wrong, so the message has its date and the remedy sets it."""
+    file = certificate(tmp_path, begins)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def greet() -> None:
+        with listening.accept()[0] as connection, contextlib.suppress(OSError):
+            context.wrap_socket(connection, server_side=True)
+
+    thread = threading.Thread(target=greet)
+    thread.start()
+    with listening, pytest.raises(ClockError, match=said) as caught:
+        transport(ca_bundle=file).request("GET", f"https://127.0.0.1:{listening.getsockname()[1]}/v2/")
+    thread.join()
+    assert time.strftime("which says %Y-") in caught.value.message
+    assert "timedatectl" in (caught.value.hint or "")
 
 
 def test_ca_bundle_without_certificates_is_an_error(tmp_path: Path, registry: FakeRegistry) -> None:

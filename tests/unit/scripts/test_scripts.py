@@ -274,6 +274,16 @@ def test_install_script_gets_a_newer_python_by_uv(tmp_path: Path) -> None:
     assert "--python >=3.10" in calls.read_text()
 
 
+def test_quickstart_prints_commands_as_a_person_writes_them() -> None:
+    """What is printed can be pasted, and only words that need quotes have them."""
+    function = re.search(r"^announce\(\).*?^\}", (ROOT / "quickstart.sh").read_text(), re.MULTILINE | re.DOTALL)
+    assert function
+    words = 'announce ./autotag --disable registry,build "What is a Jetson?" ""'
+    script = f'say() {{ printf "%s\\n" "$1"; }}\n{function[0]}\n{words}'
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "\n$ ./autotag --disable registry,build 'What is a Jetson?' ''\n"
+
+
 def test_scripts_watched_command_says_that_it_runs_and_what_became_of_it(tmp_path: Path) -> None:
     """A long command is announced, seen to run, and its end is said; its output and status are its own."""
     log = tmp_path / "log"

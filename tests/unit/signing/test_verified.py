@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,11 +13,12 @@ from jetson_containers.registry.client import RegistryClient
 from jetson_containers.registry.types import ImageRepository
 from jetson_containers.signing import signatures
 from jetson_containers.signing.keys import PrivateKey, new_pair
-from jetson_containers.signing.verified import key_of, verified
+from jetson_containers.signing.verified import check_base, required, verified
 from tests.unit.fakeregistry import FakeRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from jetson_containers.core.settings import Settings
 
@@ -113,8 +113,24 @@ def test_verified_says_that_it_needs_the_network(registry: FakeRegistry, pair: P
     assert registry.seen == []
 
 
-def test_key_of_prefers_the_option(tmp_path: Path) -> None:
-    """The option wins over the setting; without both no key is asked for."""
-    assert key_of(config(tmp_path), None) is None
-    assert key_of(config(tmp_path, verify_key="/etc/a.pub"), None) == Path("/etc/a.pub")
-    assert key_of(config(tmp_path, verify_key="/etc/a.pub"), "~/b.pub") == Path("~/b.pub").expanduser()
+def test_required_asks_for_a_signature_only_where_a_key_is_set(
+    registry: FakeRegistry, pair: Path, tmp_path: Path
+) -> None:
+    """Without the setting a name stays what it is, and nobody is asked; with it the name becomes a digest."""
+    image = f"{registry.host}/robots/llm:1"
+    assert required(image, config(tmp_path), None) == image
+    assert registry.seen == []
+    digest = signed(registry, pair, tmp_path)
+    chosen = config(tmp_path, verify_key=pair.with_suffix(".pub"))
+    assert required(image, chosen, None) == f"{registry.host}/robots/llm@{digest}"
+
+
+def test_check_base_passes_what_was_made_here_only(registry: FakeRegistry, pair: Path, tmp_path: Path) -> None:
+    """An image without a registry's digest was made here; one with it must be signed by that digest."""
+    chosen = config(tmp_path, verify_key=pair.with_suffix(".pub"))
+    place = f"{registry.host}/robots/llm"
+    good, bad = signed(registry, pair, tmp_path), registry.add_image("robots/llm", "2", size=666)
+    for image in (None, local(), local(f"{place}@{good}")):
+        check_base(f"{place}:1", chosen, image)
+    with pytest.raises(SignatureError, match="has no signature"):
+        check_base(f"{place}:2", chosen, local(f"{place}@{bad}"))
