@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.builder.types import StageReport
     from jetson_containers.core.console import Console
+from jetson_containers.core.text import printable
 
 MODES = ("auto", "plain", "tty", "json")
 
@@ -243,7 +244,7 @@ class _Tty:
     def line(self, name: str, text: str) -> None:
         with self._lock:
             if text.strip() and name in self._rows and not _PLUMBING.match(text):
-                self._rows[name].last.append(text.strip())
+                self._rows[name].last.append(printable(text.strip(), len(text)))
 
     def finished(self, name: str, report: StageReport, totals: Totals) -> None:
         with self._lock:
@@ -261,7 +262,7 @@ class _Tty:
     def _print(self, mark: str, style: str, text: str) -> None:
         from rich.text import Text
 
-        self._rich.print(Text.assemble((mark, style), text))
+        self._rich.print(Text.assemble((mark, style), printable(text, len(text))))
 
     def _render(self) -> Any:
         from rich.text import Text

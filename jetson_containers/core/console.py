@@ -17,7 +17,7 @@ from dataclasses import asdict, is_dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import OutputError, ReaderGoneError
-from jetson_containers.core.text import is_number
+from jetson_containers.core.text import harmless, is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +89,7 @@ class Console:
         self.has_result = True
         try:
             with self._lock:
-                self.out.write(text + "\n")
+                self.out.write((harmless(text) if self.out.isatty() else text) + "\n")
                 self.out.flush()
         except BrokenPipeError as error:
             raise ReaderGoneError("the reader of standard output closed it") from error
@@ -172,7 +172,7 @@ class Console:
         """Write a message. One that cannot be written (stream closed, disk full) is dropped, and the work continues."""
         if self.err is not None:
             with self._lock, contextlib.suppress(OSError):
-                self.err.write(text)
+                self.err.write(harmless(text) if self.err_is_tty else text)
                 self.err.flush()
 
 

@@ -320,7 +320,12 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
         if option.kind is list:
             return _package_dirs(raw) if name == "package_dirs" else _to_list(raw)
         return str(raw)
-    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a `~` without a home directory
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        RuntimeError,
+    ) as error:  # RuntimeError: a `~` without a home directory
         raise ConfigError(
             f"{origin}: `{raw}` is not a valid value for `{name}`", hint=f"{name}: {option.help}"
         ) from error

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+# What a terminal obeys instead of showing it, but for line ends, tabs and colors; also marks that turn text around.
+_OBEYED = re.compile(r"\x1b(?!\[[0-9;]{0,20}m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 LONGEST_SHOWN = 80  # characters of a value in a message
 LONGEST_NUMBER = 18  # digits: what 64 bits hold
 
@@ -15,6 +19,15 @@ def shown(text: str) -> str:
 def printable(text: str, longest: int) -> str:
     """Text of others on one line without control characters, cut: what a terminal and a label can take."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[:longest]
+
+
+def harmless(text: str) -> str:
+    """Text of others as a terminal may get it: it cannot move the cursor, set the clipboard or hide what stands there.
+
+    >>> harmless("a" + chr(27) + "]52;c;eA==" + chr(7) + "b")
+    'a]52;c;eA==b'
+    """
+    return _OBEYED.sub("", text)
 
 
 def is_number(text: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import ReaderGoneError, UsageError
 from jetson_containers.core.suggest import did_you_mean
+from jetson_containers.core.text import harmless
 from jetson_containers.llm.client import RefusedError
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Conversation:
             return
         self.begun = True
         try:
-            self.console.out.write(text)
+            self.console.out.write(harmless(text) if self.console.out.isatty() else text)
             self.console.out.flush()
         except BrokenPipeError as error:
             raise ReaderGoneError("the reader of stdout is gone") from error

@@ -292,6 +292,50 @@ def test_server_listens_on_loopback_only_and_hides_its_key(served: tuple[str, in
     assert "sesame" not in processes
 
 
+def test_key_of_a_server_is_in_nothing_that_it_leaves(served: tuple[str, int], data: Path) -> None:
+    """Asked with the right key and a wrong one: no list, log, file or message has it; the container's variable does."""
+    name, port = served
+    for key in ("sesame-open-123", "sesame-wrong-456"):
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models", headers={"Authorization": f"Bearer {key}"})
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(asked) as answer:
+            assert answer.status == 200
+    words = (
+        "llm",
+        "serve",
+        "tiny",
+        "--image",
+        "no/such:image",
+        "--port",
+        str(port),
+        "--api-key-env",
+        "SERVER_KEY",
+        "-v",
+    )
+    refused = subprocess.run(
+        [COMMAND, *words], cwd=data.parent, env=environment(data, SERVER_KEY="sesame-open-123"), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode != 0
+    said = [refused] + [
+        run(*line, data=data)
+        for line in (
+            ("llm", "logs", name),
+            ("llm", "ps", "--json"),
+            ("llm", "ps"),
+            ("config", "list"),
+            ("info", "--json"),
+        )
+    ]
+    said.append(subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True))
+    said.append(subprocess.run(["docker", "top", name, "-eo", "args"], capture_output=True, text=True, check=False))
+    assert [done.args for done in said if "sesame" in done.stdout + done.stderr] == []
+    files = [path for path in data.parent.rglob("*") if path.is_file() and path.stat().st_size < 1 << 20]
+    assert [path for path in files if b"sesame" in path.read_bytes()] == []
+    (shown,) = json.loads(subprocess.run(["docker", "inspect", name], capture_output=True, check=True).stdout)
+    assert shown["Config"].pop("Env").count("LLAMA_API_KEY=sesame-open-123") == 1
+    assert "sesame" not in json.dumps(shown)
+
+
 def test_server_of_llama_cpp_stands_behind_the_checks(image: str, data: Path) -> None:
     """Pages from elsewhere and upgrades are refused in front of llama-server, whose answers come through."""
     with foreground(image, data) as (process, host, port):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.paths import ROOT_DIR
-from tests.unit.cli.test_guide import LAUNCHERS, Line, cache, check_options, execute, shell
+from tests.unit.cli.test_guide import LAUNCHERS, Line, cache, check_options, command_server, execute, shell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["cache", "shell"]  # the fixtures
+__all__ = ["cache", "command_server", "shell"]  # the fixtures
 PAGE = ROOT_DIR / "docs" / "features.md"
 LATER = {*range(51, 58), 66}  # what a later issue holds
 NEEDS = ("engine", "network", "board", "root")

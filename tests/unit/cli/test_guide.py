@@ -19,10 +19,12 @@ import pytest
 from jetson_containers.images import labels
 from jetson_containers.launch import options
 from jetson_containers.platforms.detect import detect
+from tests import preloaded
 from tests.paths import ROOT_DIR
 from tests.unit.cli.test_docs import LAUNCHERS, parsed, words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 GUIDE = (
@@ -81,7 +83,6 @@ case "$1 $2" in
 esac
 """
 PACKAGES = ("llama_cpp", "my-tool")  # of which an image is there
-LAUNCHER = '#!/bin/sh\nexec "{python}" "{root}/scripts/main.py" {words} "$@"\n'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +130,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def command_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A server of our command line."""
+    with preloaded.server(tmp_path_factory.mktemp("commands")) as path:
+        yield path
+
+
 @pytest.fixture
-def shell(tmp_path: Path, cache: Path) -> dict[str, str]:
+def shell(tmp_path: Path, cache: Path, command_server: Path) -> dict[str, str]:
     """An environment in which the launchers of the docs are this checkout's, with a home and data of their own."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, start in (("jetson-containers", ""), ("build.sh", "build"), ("run.sh", "run"), ("autotag", "autotag")):
-        text = LAUNCHER.format(python=sys.executable, root=ROOT_DIR, words=start)
+        text = preloaded.launcher(command_server, start)
         for place in (programs / name, tmp_path / name):
             place.write_text(text)
             place.chmod(0o755)

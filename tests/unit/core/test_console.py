@@ -186,3 +186,32 @@ def test_width_of_is_that_of_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("COLUMNS", "33")
         assert width_of(terminal) == 33
     os.close(leader)
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+HOSTILE = "a\x1b[2J\x1b]52;c;eA==\x07b\x9bK\x1b[31mred\x1b[0m\u202egnp\rc"
+
+
+def test_terminal_gets_no_control_characters_of_others() -> None:
+    """Names and lines of others cannot move the cursor, set a title or the clipboard, or turn text around."""
+    out, err = Terminal(), Terminal()
+    console = Console(out=out, err=err, env={"NO_COLOR": "1"})
+    console.result(HOSTILE)
+    console.info(HOSTILE)
+    console.table(("name",), [(HOSTILE,)])
+    for text in (out.getvalue(), err.getvalue()):
+        assert "a[2J]52;c;eA==bK\x1b[31mred\x1b[0mgnpc\n" in text
+        assert not set("\x07\x9b\u202e\r") & set(text)
+
+
+def test_file_gets_the_result_as_it_is() -> None:
+    """What is redirected is data, and stays what it was."""
+    out = io.StringIO()
+    Console(out=out, err=io.StringIO(), env={}).result(HOSTILE)
+    assert out.getvalue() == HOSTILE + "\n"

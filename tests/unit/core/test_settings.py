@@ -163,3 +163,10 @@ def test_package_dirs_keep_a_directory_with_a_separator_in_its_name(tmp_path: Pa
     odd = tmp_path / "a:b, c"
     odd.mkdir()
     assert load(tmp_path, flags={"package_dirs": (str(odd),)})["package_dirs"] == [odd]
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1e999", "-1", "[1]"])
+def test_count_that_is_no_whole_number_is_one_error(tmp_path: Path, value: str) -> None:
+    """YAML has numbers without end, too; each is an error that names the setting."""
+    with pytest.raises(ConfigError, match="is not a valid value for `jobs`"):
+        load(tmp_path, user=f"jobs: {value}\n")
