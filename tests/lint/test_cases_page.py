@@ -23,6 +23,14 @@ SECTIONS: dict[str, list[str]] = {
     "Upstream's own tree": [f"F{number}" for number in range(1, 17)],
     "Public bug reports and users' files": [str(number) for number in range(1, 37) if number not in {19, 21, 25}],
     "Other people's trees, command lines and models": [f"P{number}" for number in range(1, 18)],
+    "Recipes, platforms and model shapes": [
+        *(f"A{number}" for number in range(1, 12)),
+        *(f"B{number}" for number in range(1, 14)),
+        *(f"C{number}" for number in range(1, 8)),
+    ],
+    "MLC and its neighbors": [f"M{number}" for number in range(1, 18)],
+    "An attack on the tool": [*(f"D{number}" for number in range(1, 17)), "least privilege"],
+    "A first day": [f"day {number}" for number in range(1, 32)],
 }
 
 

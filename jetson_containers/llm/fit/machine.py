@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
@@ -115,9 +115,17 @@ def _fastest(board: Board, l4t: int | None, release: Version | None) -> str:
     """The mode with the faster memory that Super releases brought; empty where there is none, or not yet."""
     for name, row in constants.modes(board.id).items():
         if "super" in row and "full" in row:
-            since = Version(row["since"])
-            return name if (release >= since if release is not None else (l4t or since.major) >= since.major) else ""
+            if release is not None:
+                return name if release >= _since(row, release) else ""
+            last = max(map(Version, row["since"])).major
+            return name if (l4t or last) >= last else ""
     return ""
+
+
+def _since(row: Mapping[str, Any], release: Version) -> Version:
+    """The release that brought a mode to the major of another one; to majors that are not named, the last one did."""
+    brought = [Version(text) for text in row["since"]]
+    return next((each for each in brought if each.major == release.major), max(brought))
 
 
 def _is_slowed(board: str, mode: str) -> bool:
@@ -133,11 +141,11 @@ def _is_slowed(board: str, mode: str) -> bool:
 
 def _check_mode(board: Board, mode: str, release: Version) -> None:
     row = _mode(board.id, mode) if mode else {}
-    if "since" in row and release < Version(row["since"]):
+    if "since" in row and release < (since := _since(row, release)):
         others = [name for name, each in constants.modes(board.id).items() if "since" not in each and name != "default"]
         raise UsageError(
-            f"the power mode {mode} of {board.id} came with L4T {row['since']}, and the target is L4T {release}",
-            hint=f"`--target r{row['since']}`, or a mode that L4T {release} has: {', '.join(others)}",
+            f"the power mode {mode} of {board.id} came with L4T {since}, and the target is L4T {release}",
+            hint=f"`--target r{since}`, or a mode that L4T {release} has: {', '.join(others)}",
         )
 
 

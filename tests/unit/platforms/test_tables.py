@@ -162,3 +162,25 @@ def test_board_id_is_found_by_its_full_name_and_part_numbers(board: tables.Board
     """What our own tables print for a board can be typed."""
     name = board.name.partition(" (")[0]
     assert {tables.board_id(text) for text in (board.id, name, f"NVIDIA {name}", *board.modules)} == {board.id}
+
+
+@pytest.mark.parametrize(
+    ("l4t", "jetpack", "cuda", "tensorrt", "sm"),
+    [
+        ("36.5.0", "6.2.2", "12.6", "10.3.0.30", (87,)),
+        ("36.4.2", "6.1 (rev 1)", "12.6", "10.3.0.30", (87,)),
+        ("36.3.0", "6.0", "12.2", "8.6.2.3", (87,)),
+        ("39.2.0", "7.2", "13.2", "10.16.2.10", (87, 110)),
+        ("38.4.0", "7.1", "13.0", "10.13.3.9", (110,)),
+        ("35.6.3", "5.1.5", "11.4", "8.5.2.2", (72, 87)),
+        ("38.2.1", "7.0", "13.0", "10.13.3.9", (110,)),
+        ("32.3.1", "4.3", "10.0", "6.0.1", (53, 62, 72)),
+    ],
+)
+def test_release_is_that_of_nvidias_index_where_upstream_has_another(
+    l4t: str, jetpack: str, cuda: str, tensorrt: str, sm: tuple[int, ...]
+) -> None:
+    """What NVIDIA's apt index says stands, where upstream's table has another value or no row."""
+    row = tables.release_for(Version(l4t))
+    assert row is not None
+    assert (str(row.l4t), row.jetpack, str(row.cuda), row.tensorrt, row.sm) == (l4t, jetpack, cuda, tensorrt, sm)

@@ -241,6 +241,21 @@ class TestTargets:
         assert any("no PTX" in notice for notice in platform.notices) == noted
         assert str(platform.cuda).replace(".", "") in text
 
+    @pytest.mark.parametrize(
+        ("text", "jetpack", "l4t"),
+        [
+            ("jp7.2.1", "7.2.1", "39.2.1"), ("jp7.2.6", "7.2.1", "39.2.1"), ("jp6.2.7", "6.2.3", "36.5.2"),
+            ("jp5.1.9", "5.1.7", "35.6.5"), ("jp4.6.8", "4.6.6", "32.7.6"),
+        ],
+    )  # fmt: skip
+    def test_parse_target_takes_an_unknown_jetpack_as_the_nearest_lower_one(
+        self, text: str, jetpack: str, l4t: str
+    ) -> None:
+        """A JetPack that no table has is the nearest lower of its major.minor, with a notice."""
+        platform = parse_target(text)
+        assert (platform.jetpack, str(platform.l4t)) == (jetpack, l4t)
+        assert any("nearest lower" in notice for notice in platform.notices) == (text != f"jp{jetpack}")
+
     def test_parse_target_notes_a_guessed_release(self) -> None:
         """A guessed release gets a notice."""
         assert "35.4.1" in parse_target("r35.4").notices[0]

@@ -45,6 +45,9 @@ def test_machine_power_mode_changes_clock_and_bandwidth() -> None:
         ("orin-nano-8gb", None, "", 102, "MAXN_SUPER"),
         ("orin-nano-8gb", None, "36.4.7", 102, "MAXN_SUPER"),
         ("orin-nano-8gb", None, "36.4.0", 68, "full power"),
+        ("orin-nano-8gb", None, "35.6.0", 68, "full power"),
+        ("orin-nano-8gb", None, "35.6.2", 102, "MAXN_SUPER"),  # JetPack 5.1.5 has the Super modes too
+        ("orin-nano-8gb", None, "39.2.0", 102, "MAXN_SUPER"),
         ("orin-nano-8gb", 35, "", 68, "full power"),
         ("orin-nx-16gb", None, "", 102.4, "full power"),
     ],
@@ -58,8 +61,16 @@ def test_machine_at_full_power_has_the_super_mode_of_its_release(
     assert f"speeds are for {said}; {name} starts in the mode 15W, which is slower" in found.notes
 
 
+def test_machine_of_the_small_orin_nano_has_the_super_mode_too() -> None:
+    """The Super modes make the memory of the 4 GB module faster as well."""
+    found = of_board(tables.boards()["orin-nano-4gb"], release=Version("36.5.0"))
+    assert found.bandwidth == 51e9
+    with pytest.raises(UsageError, match=r"came with L4T 35\.6\.1, and the target is L4T 35\.5\.0"):
+        of_board(tables.boards()["orin-nano-4gb"], mode="MAXN_SUPER", release=Version("35.5.0"))
+
+
 def test_machine_of_an_unknown_board_gets_a_suggestion() -> None:
     """A board that does not exist gets a suggestion."""
-    with pytest.raises(UsageError, match="unknown board `orin-nx-16`") as error:
-        board_named("orin-nx-16")
+    with pytest.raises(UsageError, match="unknown board `orin-mx-16gb`") as error:
+        board_named("orin-mx-16gb")
     assert "orin-nx-16gb" in (error.value.hint or "")
