@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.tables import Board, Release
     from jetson_containers.platforms.target import Parts, TargetPart
 
+_OLDEST = 16  # the first L4T for a Jetson
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
@@ -53,6 +55,11 @@ def _stand_in(version: Version, origin: str, notices: list[str]) -> tuple[Releas
             f"L4T {version} is not known, and no older {version.major}.x either (from {origin})",
             details=(f"known: {tables.listing(same)}",),
             hint=f"name a known one: --target r{same[-1]}",
+        )
+    if version.major < _OLDEST:
+        raise TargetError(
+            f"L4T {version} (from {origin}) does not exist; is JetPack {version} meant?",
+            hint=f"name it as such: --target jp{version}",
         )
     general = [row for row in tables.releases() if row.status == "released"]
     row = next((row for row in general if row.l4t < version), general[-1])
