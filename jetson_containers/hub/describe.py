@@ -195,8 +195,9 @@ def _has(listing: RepositoryListing, name: str) -> bool:
 
 
 def _config(downloader: Downloader, listing: RepositoryListing) -> tuple[Mapping[str, Any] | None, str]:
-    """config.json, of an adapter its own, or the reason why there is none."""
-    name = next((name for name in ("config.json", "adapter_config.json") if _has(listing, name)), "")
+    """config.json, of an adapter or an artifact of MLC its own, or the reason why there is none."""
+    names = ("config.json", "adapter_config.json", "mlc-chat-config.json")
+    name = next((name for name in names if _has(listing, name)), "")
     return _json(downloader, listing, name) if name else (None, "there is no config.json")
 
 

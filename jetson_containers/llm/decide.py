@@ -126,6 +126,8 @@ def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> De
     model, runtime = found.model, found.runtime
     warnings = _warnings(request, model, runtime)
     _refuse_long_context(request, model)
+    if goal is Goal.SERVED:
+        _refuse_silent(request, model)
     job = make_job(request, model, runtime, found.target)
     _refuse_impossible(runtime, job)
     forecast, unpredicted = None, ""
@@ -149,8 +151,8 @@ def decide(request: LlmRequest, found: Findings, goal: Goal = Goal.SERVED) -> De
     return decision
 
 
-def choose_runtime(request: LlmRequest, model: Model) -> Runtime:
-    """The runtime asked for, else the one that made the model, or whose format it has.
+def choose_runtime(request: LlmRequest, model: Model, target: Target | None = None) -> Runtime:
+    """The runtime asked for, else the one that made the model, or whose format it has and which the target can have.
 
     Raises UsageError when what was asked for disagrees with the format.
     """
@@ -161,6 +163,8 @@ def choose_runtime(request: LlmRequest, model: Model) -> Runtime:
         )
     quantized = model.config.quantized.method if model.config and model.config.quantized else ""
     usual = model.prepared or model.maker or DEFAULT_RUNTIMES.get(quantized, DEFAULT_RUNTIME)
+    if model.config and quantized and target and not (model.prepared or model.maker or request.runtime):
+        usual = support_table.first_that_loads(usual, model.config, target)
     return runtime_named(request.runtime or usual)
 
 
@@ -219,6 +223,16 @@ def _refuse_long_context(request: LlmRequest, model: Model) -> None:
         raise UsageError(
             f"{model.name} takes at most {model.max_context} tokens, and `--context {request.context}` asks for more",
             hint="leave out `--context`, or use `--anyway` to try it",
+        )
+
+
+def _refuse_silent(request: LlmRequest, model: Model) -> None:
+    """Raises UsageError for a model that makes vectors or scores of a text, and cannot answer."""
+    config = model.config or (model.shape.config if model.shape else None)
+    if config is not None and config.silent and not request.anyway:
+        raise UsageError(
+            f"{model.name} is {config.silent}, which writes no text",
+            hint="name a model that answers, or use `--anyway` to serve it with options of its runtime",
         )
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core.errors import JetsonError
+from jetson_containers.core.errors import JetsonError, UsageError
 from jetson_containers.images import labels
 from jetson_containers.llm import disk_space, fit_check, image_answers
 from jetson_containers.llm.containers import Containers
 from jetson_containers.llm.decide import Decision, Findings, Goal, choose_runtime, decide
 from jetson_containers.llm.image import pull_missing, refuse_without_programs
 from jetson_containers.llm.models import known, lookup
+from jetson_containers.llm.models.other_kinds import OtherKindError
 from jetson_containers.llm.pipeline.steps import Pipeline
+from jetson_containers.llm.runtimes import support_table
 from jetson_containers.llm.runtimes.interface import ServeOptions, Target
 
 if TYPE_CHECKING:
@@ -85,11 +87,14 @@ def look_up(request: LlmRequest, context: LlmContext, *, dry_run: bool) -> Findi
     if model.meant:
         context.console.info(f"note: {model.meant}")
     model = _weighed(model, request, context)
-    runtime = choose_runtime(request, model)
+    bare = Target(platform=context.platform, device="cuda" if context.platform.has_gpu else "cpu")
+    runtime = choose_runtime(request, model, bare)
     machine = fit_check.machine_for(request.board, context.platform, context.console)
-    return Findings(
-        model=model, runtime=runtime, target=assumed_target(runtime, context, request.image), machine=machine
-    )
+    try:
+        target = assumed_target(runtime, context, request.image)
+    except UsageError as error:
+        raise support_table.for_model(error, runtime.name, model.config, bare) from error
+    return Findings(model=model, runtime=runtime, target=target, machine=machine)
 
 
 def _weighed(model: Model, request: LlmRequest, context: LlmContext) -> Model:
@@ -98,6 +103,8 @@ def _weighed(model: Model, request: LlmRequest, context: LlmContext) -> Model:
         return model
     try:
         found = context.hub.shape(request.model, request.quantization)
+    except OtherKindError:
+        raise
     except JetsonError as error:
         context.console.warning(f"it is not known whether {model.name} fits", error.message)
         return model

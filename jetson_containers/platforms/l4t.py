@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.tables import Board, Release
     from jetson_containers.platforms.target import Parts, TargetPart
 
+_OLDEST = 16  # the first L4T for a Jetson
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
@@ -45,6 +47,11 @@ def known(version: Version, origin: str, notices: list[str]) -> tuple[Release, s
 
 def _stand_in(version: Version, origin: str, notices: list[str]) -> tuple[Release, str]:
     """The oldest general release of the major; of a major that no table holds, the newest below, or the oldest."""
+    if version.major < _OLDEST:
+        raise TargetError(
+            f"L4T {version} (from {origin}) does not exist; is JetPack {version} meant?",
+            hint=f"name it as such: --target jp{version}",
+        )
     general = [row for row in tables.releases() if row.status == "released"]
     same = [row for row in general if row.l4t.major == version.major]
     row = same[-1] if same else next((row for row in general if row.l4t < version), general[-1])

@@ -236,6 +236,12 @@ def distro(name: str, version: str) -> Mapping[str, str] | None:
     return row
 
 
+def distro_of(codename: str) -> str | None:
+    """The distribution that a codename means: `noble` is "ubuntu 24.04"; None for an unknown one."""
+    rows = ((f"{name} {version}", row) for name, of in load_facts("distros").items() for version, row in of.items())
+    return next((known for known, row in rows if row["codename"] == codename), None)
+
+
 def _release(l4t: str, row: Mapping[str, str], family: Mapping[str, Any]) -> Release:
     toolkit = row.get("cuda", family["cuda"])
     cuda = series(Version(toolkit))

@@ -100,6 +100,10 @@ class _Collector:
             raise conflict(old, part, "name two different things", hint="leave one of them out")
 
 
+# The first line of /etc/nv_tegra_release, as pasted: "# R36 (release), REVISION: 4.3, GCID: …".
+_RELEASE_FILE = re.compile(r"^[#\s]*R([0-9]+)\s+\(release\),\s*REVISION:\s*([0-9.]+)(,.*)?$", re.DOTALL)
+
+
 def conflict(one: TargetPart, other: TargetPart, why: str, *, hint: str | None = None) -> JetsonError:
     """The error for two parts that cannot both hold."""
     kind = TargetError if "--target" in (one.origin, other.origin) else ConfigError
@@ -109,6 +113,7 @@ def conflict(one: TargetPart, other: TargetPart, why: str, *, hint: str | None =
 def from_target(target: str) -> Parts:
     """Parse `--target`. Raises TargetError for a part outside the grammar or two that contradict each other."""
     collector = _Collector()
+    target = _RELEASE_FILE.sub(r"r\1.\2", target)
     for chunk in target.split(","):
         for text in _split_words(chunk.split()):
             kind, value = _recognize(text) or _unknown(text)
@@ -117,15 +122,19 @@ def from_target(target: str) -> Parts:
 
 
 def from_env(env: Mapping[str, str]) -> Parts:
-    """Read upstream's variables; an empty one counts as unset. Raises ConfigError for a value that cannot be right."""
+    """Read upstream's variables; an empty one counts as unset. Raises ConfigError for a value that cannot be right.
+
+    A value is also taken as `--target` writes it: `CUDA_VERSION=cu128`, `PYTHON_VERSION=cp312`, `LSB_RELEASE=noble`.
+    """
     collector = _Collector()
-    for name, (kind, convert) in _VARIABLES.items():
+    for name, (kind, convert, _) in _VARIABLES.items():
         text = env.get(name, "").strip()
-        if text:
-            value = _env_value(text, kind, convert)
-            if value is None:
-                raise ConfigError(f"${name}: `{shown(text)}` is not a valid {kind}", hint=_env_hint(name, text, kind))
-            collector.add(kind, TargetPart(value=value, text=text, origin=f"${name}"))
+        if not text:
+            continue
+        value = _env_value(text, kind, convert)
+        if value is None:
+            raise ConfigError(f"${name}: `{shown(text)}` is not {_KINDS[kind]}", hint=_env_hint(name, text, kind))
+        collector.add(kind, TargetPart(value=value, text=text, origin=f"${name}"))
     return Parts(**collector.found)
 
 
@@ -143,10 +152,10 @@ def _env_value(text: str, kind: str, convert: Callable[[str], str | None]) -> st
 def _env_hint(name: str, text: str, kind: str) -> str:
     """What to do about a value that cannot be right: `12,8` and `v12-8` look like 12.8."""
     numbers = ".".join(re.findall(r"[0-9]+", text[:LONGEST]))
-    meant = text.isascii() and "." in numbers and _env_value(numbers, kind, _VARIABLES[name][1])
-    return (
-        f"did you mean `{numbers}`? Else unset {name}, or see --target" if meant else f"unset {name}, or see --target"
-    )
+    _, convert, example = _VARIABLES[name]
+    if text.isascii() and "." in numbers and _env_value(numbers, kind, convert):
+        return f"did you mean `{numbers}`? Else unset {name}, or see --target"
+    return f"write {name}={example}, or unset {name}"
 
 
 def merge(env: Parts, target: Parts) -> Parts:
@@ -191,6 +200,8 @@ def _recognize(text: str) -> tuple[str, str] | None:
     for pattern, kind, value in _PATTERNS:
         if match := re.fullmatch(pattern, lower, re.ASCII):
             return kind, value(match)
+    if known := tables.distro_of(lower):
+        return "distro", known
     board = tables.board_id(lower)
     return ("board", board) if board else None
 
@@ -210,31 +221,34 @@ def _cuda(match: re.Match[str]) -> str:
 
 
 _PATTERNS: tuple[tuple[str, str, Callable[[re.Match[str]], str]], ...] = (
-    (r"(?:r|l4t-?r?)([0-9]+(?:\.[0-9]+){0,3})", "l4t", lambda m: m[1]),
+    (r"(?:l4t[-_]?)?r([0-9]+(?:\.[0-9]+){0,3})", "l4t", lambda m: m[1]),
+    (r"l4t[-_]?([0-9]+(?:\.[0-9]+){0,3})", "l4t", lambda m: m[1]),
     (r"(3[2-9]\.[0-9](?:\.[0-9]+)?)", "l4t", lambda m: m[1]),  # no Ubuntu and no JetPack is numbered so
-    (r"(?:jp|jetpack)-?([4-9])([0-9])", "jetpack", _cuda),
-    (r"(?:jp|jetpack)-?([0-9]+(?:\.[0-9]+){0,3}[a-z]*)", "jetpack", lambda m: m[1]),
+    (r"(?:jp|jetpack)[-_]?([4-9])([0-9])", "jetpack", _cuda),
+    (r"(?:jp|jetpack)[-_]?([0-9]+(?:\.[0-9]+){0,3}[a-z]*)", "jetpack", lambda m: m[1]),
     (r"tegra", "arch", lambda _: "tegra"),
     (r"sbsa", "arch", lambda _: "sbsa"),
-    (r"x86_64|amd64|x86", "arch", lambda _: "x86_64"),
-    (r"aarch64|arm64", "arch", lambda _: "aarch64"),
-    (r"(?:cu|cuda-?)([0-9]{2})([0-9]{1,2})", "cuda", _cuda),
-    (r"(?:cu|cuda-?)([0-9]{2})\.([0-9]{1,2})(?:\.[0-9]+)?", "cuda", _cuda),
+    (r"(?:linux/)?(?:x86_64|amd64|x86)", "arch", lambda _: "x86_64"),
+    (r"(?:linux/)?(?:aarch64|arm64)(?:/v8)?", "arch", lambda _: "aarch64"),
+    (r"(?:cu|cuda)[-_]?([0-9]{2})([0-9]{1,2})", "cuda", _cuda),
+    (r"(?:cu|cuda)[-_]?([0-9]{2})\.([0-9]{1,2})(?:\.[0-9]+)?", "cuda", _cuda),
     (CPU, "cuda", lambda _: CPU),
-    (r"(?:ubuntu-?)?([0-9]{2}\.[0-9]{2})", "distro", lambda m: f"ubuntu {m[1]}"),
-    (r"debian-?([0-9]{2})", "distro", lambda m: f"debian {m[1]}"),
-    (r"(?:py|cp|python-?)(3)\.?([0-9]{1,2})", "python", lambda m: f"{m[1]}.{m[2]}"),
-    (r"sm_?([0-9]{2,3})", "sm", lambda m: m[1]),
+    (r"(?:ubuntu[-_]?)?([0-9]{2}\.[0-9]{2})(?:\.[0-9]+)?(?:-lts)?", "distro", lambda m: f"ubuntu {m[1]}"),
+    (r"ubuntu[-_]?([0-9]{2})([0-9]{2})", "distro", lambda m: f"ubuntu {m[1]}.{m[2]}"),
+    (r"debian[-_]?([0-9]{2})", "distro", lambda m: f"debian {m[1]}"),
+    (r"(?:py|cp|python)[-_]?(3)\.?([0-9]{1,2})", "python", lambda m: f"{m[1]}.{m[2]}"),
+    (r"sm[-_]?([0-9]{2,3})", "sm", lambda m: m[1]),
 )
 
 
 def _env_version(text: str) -> str | None:
-    version = pep440(text.lstrip("rR"))
+    package = re.fullmatch(r"([0-9.]+)-[0-9]{14}", text)  # as dpkg numbers nvidia-l4t-core: 36.4.3-20250107174145
+    version = pep440(package[1] if package else text.lstrip("rR"))
     return None if version is None else str(version)
 
 
 def _env_cuda(text: str) -> str | None:
-    match = re.fullmatch(r"([0-9]+)\.([0-9]+)(?:\.[0-9]+)*", text) or re.fullmatch(
+    match = re.fullmatch(r"v?([0-9]+)\.([0-9]+)(?:\.[0-9]+)*", text) or re.fullmatch(
         r"(1[0-9])([0-9])", text
     )  # 128 is 12.8
     return f"{match[1]}.{match[2]}" if match and int(match[1]) else None
@@ -246,12 +260,13 @@ def _env_python(text: str) -> str | None:
             f"$PYTHON_VERSION: `{text}` asks for Python without its interpreter lock (GIL), which no package supports",
             hint="unset PYTHON_VERSION, or give 3.12",
         )
-    match = re.fullmatch(r"(3\.[0-9]+)(?:\.[0-9]+)?", text)
-    return match[1] if match else None
+    match = re.fullmatch(r"(3\.[0-9]+)(?:\.[0-9]+)?", text) or re.fullmatch(r"(3)([0-9]{1,2})", text)
+    return ".".join(match.groups()) if match else None
 
 
 def _env_distro(text: str) -> str | None:
-    return f"ubuntu {text}" if re.fullmatch(r"[0-9]{2}\.[0-9]{2}", text) else None
+    match = re.fullmatch(r"([0-9]{2})\.?([0-9]{2})", text)
+    return f"ubuntu {match[1]}.{match[2]}" if match else None
 
 
 def _env_arch(text: str) -> str | None:
@@ -260,18 +275,28 @@ def _env_arch(text: str) -> str | None:
 
 
 def _env_jetpack(text: str) -> str | None:
-    match = re.fullmatch(r"(?:jp)?([0-9]+(?:\.[0-9]+){0,3})[ -]?(\w*)", text.lower())
+    build = r"(?:\+b[0-9]+)?"  # as dpkg numbers nvidia-jetpack: 6.2.1+b38
+    match = re.fullmatch(rf"(?:jp)?([0-9]+(?:\.[0-9]+){{0,3}}){build}[ -]?(\w*)", text.lower())
     return f"{match[1]}{match[2]}" if match else None
 
 
-_VARIABLES: dict[str, tuple[str, Callable[[str], str | None]]] = {
-    "L4T_VERSION": ("l4t", _env_version),
-    "JETPACK_VERSION": ("jetpack", _env_jetpack),
-    "CUDA_ARCH": ("arch", _env_arch),
-    "SYSTEM_ARCH": ("arch", _env_arch),
-    "CUDA_VERSION": ("cuda", _env_cuda),
-    "LSB_RELEASE": ("distro", _env_distro),
-    "PYTHON_VERSION": ("python", _env_python),
+# What a variable sets, how upstream writes it, and an example.
+_VARIABLES: dict[str, tuple[str, Callable[[str], str | None], str]] = {
+    "L4T_VERSION": ("l4t", _env_version, "36.4.3"),
+    "JETPACK_VERSION": ("jetpack", _env_jetpack, "6.2"),
+    "CUDA_ARCH": ("arch", _env_arch, "tegra-aarch64"),
+    "SYSTEM_ARCH": ("arch", _env_arch, "aarch64"),
+    "CUDA_VERSION": ("cuda", _env_cuda, "12.8"),
+    "LSB_RELEASE": ("distro", _env_distro, "24.04"),
+    "PYTHON_VERSION": ("python", _env_python, "3.12"),
+}
+_KINDS = {
+    "l4t": "an L4T release",
+    "jetpack": "a JetPack",
+    "arch": "an architecture",
+    "cuda": "a CUDA version",
+    "distro": "a release of Ubuntu",
+    "python": "a Python version",
 }
 
 

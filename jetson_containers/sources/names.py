@@ -56,13 +56,22 @@ _FORMS: Mapping[str, str] = {
     MODELSCOPE: "ms://ORGANIZATION/NAME, as ms://Qwen/Qwen2.5-0.5B-Instruct",
 }
 # Other programs' ways to write names of the hub and of ModelScope, whose own names follow.
-_HUB = re.compile(r"(?:ollama://)?(?:https?://)?(?:www\.)?(?P<host>hf\.co|huggingface\.co)/", re.IGNORECASE)
+_USER = r"(?:[^/@\s]*@)?"  # as in addresses that git clones with a token, which go no further
+_HUB = re.compile(
+    rf"(?:ollama://)?(?:git@(?=[^/]+:)|(?:https?://)?{_USER}(?:www\.)?)(?P<host>hf\.co|huggingface\.co)[:/]",
+    re.IGNORECASE,
+)
+# What follows a repository in an address of git or of one of its pages besides files: only what a revision is stays.
+_OF_REPOSITORY = re.compile(
+    r"(?P<repo>(?:datasets/)?[^/?#]+/[^/?#]+?)(?:\.git|/(?:discussions|settings|edit|upload)(?:/[^?#]*)?|"
+    r"/(?:commits|commit)/(?P<revision>[^/?#]+))/?(?:[?#].*)?"
+)
 _FILE = re.compile(r"file:(?://(?:localhost)?(?=/))?(?P<path>.+)", re.IGNORECASE)
 # The address of a file, but for those of a hub or its mirror: /ORG/NAME/resolve/REVISION/FILE.
 _ADDRESS = re.compile(
     r"https?://[^/]+/(?![^/]+/[^/]+/resolve/)(?:[^?#]*/)?(?P<file>[^/?#]+\.gguf)(?:[?#].*)?", re.IGNORECASE
 )
-_WEB = re.compile(r"https?://(?P<host>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
+_WEB = re.compile(rf"https?://{_USER}(?P<host>[^/?#@]*)(?P<path>[^?#]*)", re.IGNORECASE)
 _HUBS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com"})
 # How names of other sources are copied from a browser or from another program's command line.
 _COPIED = (
@@ -180,13 +189,18 @@ def _refuse_unknown_host(text: str) -> None:
 
 
 def of_hub(text: str) -> str:
-    """A name of the hub as its own parser reads it: `ollama://hf.co/org/name` and `HF.co/org/name` too.
+    """A name of the hub as its own parser reads it: `ollama://hf.co/org/name`, and what git clones.
 
-    >>> of_hub("ollama://HF.co/org/name")
-    'hf.co/org/name'
+    >>> of_hub("ollama://HF.co/org/name"), of_hub("git@hf.co:org/name.git")
+    ('hf.co/org/name', 'hf.co/org/name')
     """
-    match = _HUB.match(text)
-    return f"{match['host'].lower()}/{text[match.end() :]}" if match else text
+    match = _HUB.match(text.strip()) if len(text) <= LONGEST else None
+    if match is None:
+        return text
+    rest = text.strip()[match.end() :]
+    if page := _OF_REPOSITORY.fullmatch(rest):
+        rest = page["repo"] + (f"/tree/{page['revision']}" if page["revision"] else "")
+    return f"{match['host'].lower()}/{rest}"
 
 
 def local_path(text: str) -> str:

@@ -10,7 +10,7 @@ from jetson_containers.core.errors import UsageError
 from jetson_containers.llm.fit import constants, memory, peak, speed, weights
 from jetson_containers.llm.fit.constants import GIB
 from jetson_containers.llm.fit.machine import Machine, of_board
-from jetson_containers.llm.runtimes import limits, support
+from jetson_containers.llm.runtimes import limits, support, support_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -526,6 +526,12 @@ def _unreadable_reason(case: _Case, quantized: Quantized, doubt: str) -> tuple[s
     if found is False:
         remedy = "" if quantized.method in _PUBLISHED else ": take the original model"
         return f"{runtime.name} cannot load weights that {quantized.method} quantized already{remedy}", ""
+    if found:
+        with_it = support_table.helpers(runtime.name, case.variant.interface[1], quantized.method)
+        if with_it is None:
+            return f"{runtime.name} does not read weights quantized with {quantized.described} here", ""
+        if with_it:
+            return f"{runtime.name} reads {quantized.method} weights only in an image with {' or '.join(with_it)}", ""
     if found is None:
         return "", f"whether {runtime.name} reads a checkpoint quantized with {quantized.described} is not in our table"
     if machine.sm is not None and machine.sm < case.lowest_sm and not runtime.gguf:
@@ -550,6 +556,8 @@ def _list(majors: Iterable[int]) -> str:
 
 def _notes(case: _Case, context: int, *, is_default: bool) -> tuple[str, ...]:
     notes = [*case.machine.notes, *size_notes(case.config)]
+    if case.config.silent:
+        notes.append(f"it is {case.config.silent}, which writes no text: the speed is that of reading and writing one")
     trained = case.config.max_position
     if is_default and trained > context:
         notes.append(f"{context} tokens are the default; the model takes up to {trained} (`--context`)")

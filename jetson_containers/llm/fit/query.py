@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 DEFAULT_RUNTIME = "llama_cpp"
-# Checkpoints that are quantized already are served by the runtime that made their kind.
+# Checkpoints that are quantized already are served by the runtime that made their kind, or reads it without more.
 DEFAULT_RUNTIMES = {
     "gptq": "gptq",
-    "awq": "awq",
+    "awq": "vllm",
     "compressed-tensors": "vllm",
     "bitsandbytes": "bitsandbytes",
     "exl2": "exllamav2",

@@ -150,7 +150,7 @@ def _chat_models() -> Iterator[tuple[str, ModelConfig]]:
 
 
 def _embeds(name: str, config: ModelConfig) -> bool:
-    return config.model_type in {"bert", "xlm-roberta", "modernbert"} or "embed" in name.lower()
+    return bool(config.silent) or "embed" in name.lower()
 
 
 @functools.cache

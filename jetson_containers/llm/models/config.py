@@ -90,7 +90,8 @@ class ModelConfig:
     usual one; `other` matrices outside the layers; `towers` weights of encoders for pictures and sound; `drafts` those
     of layers that predict further tokens: in the files, and in memory only where a runtime is asked to use them.
     `unread` names keys that change the size and were not understood. `scale`: what the weight files hold over what was
-    counted, and `measured` the sentence about it.
+    counted, and `measured` the sentence about it. `silent`: what it is where it writes no text, such as "an embedding
+    model".
     """
 
     architecture: str  # LlamaForCausalLM; "" where the metadata does not say
@@ -122,6 +123,7 @@ class ModelConfig:
     unread: tuple[str, ...] = ()
     scale: float = 1.0
     measured: str = ""
+    silent: str = ""
 
     @property
     def family(self) -> str:
@@ -206,6 +208,7 @@ def from_hf(config: Mapping[str, Any], origin: str = "config.json", beside: obje
         other=other,
         towers=towers,
         drafts=_drafts(keys, shape, blocks, vocab),
+        silent=other_kinds.silent(architecture, family),
         unread=(*_unread(keys), *unmeasured, *(key for key in _SPEAKERS if config.get(key))),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.llm.models import other_kinds
 from jetson_containers.llm.models.config import ModelConfig, Quantized
 from jetson_containers.llm.models.layers import Block, Matrix
 
@@ -46,6 +47,7 @@ _SCALARS: Mapping[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
+_RANK = 4  # LLAMA_POOLING_TYPE_RANK of llama.h; 1 to 3 are mean, the first token, the last
 _MOST_LAYERS = 4096
 _NESTING = 4  # arrays of arrays exist in no published file; deeper than this is an attack
 
@@ -148,7 +150,8 @@ def model_config(file: GgufFile, origin: str = "file") -> ModelConfig:
     """The shape in our vocabulary. Raises UsageError naming the metadata key that is missing."""
     family = str(file.metadata.get("general.architecture") or "")
     if not family:
-        raise UsageError(f"{origin} has no `general.architecture`, so it is not a language model")
+        raise other_kinds.OtherKindError(f"{origin} has no `general.architecture`, so it is not a language model")
+    other_kinds.refuse_config({"model_type": family}, f"the header of {origin}")
     values = _Values(file.metadata, family, origin)
     hidden, heads = values.number("embedding_length"), values.number("attention.head_count")
     used = values.optional("expert_used_count")
@@ -174,9 +177,18 @@ def model_config(file: GgufFile, origin: str = "file") -> ModelConfig:
         experts=values.optional("expert_count"),
         experts_used=used,
         expert_intermediate=values.optional("expert_feed_forward_length"),
+        silent=_silent(file, family),
         quantized=Quantized(method=f"gguf:{file.file_type or 'unknown'}", bits=_bits(file)),
         blocks=_blocks(file, values, 2 * kv_heads * head_dim, used),
     )
+
+
+def _silent(file: GgufFile, family: str) -> str:
+    """What it is where it writes no text: llama.cpp's converter notes how such models sum up a text."""
+    pooling = file.metadata.get(f"{family}.pooling_type")
+    if pooling in {1, 2, 3}:
+        return "an embedding model"
+    return "a reranker or classifier" if pooling == _RANK else other_kinds.silent("", family)
 
 
 def _blocks(file: GgufFile, values: _Values, fused: int, used: int) -> tuple[Block, ...]:

@@ -16,7 +16,7 @@ from jetson_containers.core.errors import JetsonError, NotReadyError, UsageError
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.reference import is_wanted, parse
-from jetson_containers.llm.models import registry_model, weight_files
+from jetson_containers.llm.models import other_kinds, registry_model, weight_files
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.models.known import configs, full_name
 from jetson_containers.llm.models.other_kinds import OtherKindError
@@ -24,7 +24,7 @@ from jetson_containers.llm.models.repository import (
     NOT_WEIGHTS,
     all_but,
     check_place,
-    gguf_for,
+    gguf_meant,
     is_cached,
     model_name,
     not_needed,
@@ -127,7 +127,7 @@ def find_shape(name: str, load: Callable[[str], ModelConfig | ModelShape]) -> Mo
     of_source = isinstance(reference, SourceReference)  # whose names may end as a file's
     if reference is not None and (reference.file or of_source or not name.endswith(".gguf")):
         repository = replace(reference, file=None)
-        found = load(str(reference if (reference.file or "").endswith(".gguf") else repository))
+        found = load(str(reference))
         return found if isinstance(found, ModelShape) else ModelShape(name=str(repository), config=found, origin=_HUB)
     if name == "tiny":
         return ModelShape(name="tiny", config=from_hf(_TINY_CONFIG, "tiny"), origin="the script that makes it")
@@ -320,13 +320,14 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     # A revision takes part only where it was asked for: a README that changed upstream must not cost 13 GB again.
     identity = f"hub:{repository}" + (f"@{info.commit}" if asked.revision else "")
     names = [entry.name for entry in info.files]
+    asked = _of_whole(asked, info)
     plain = not info.is_gguf and not asked.file and _MLC_CONFIG not in names
     if plain and "adapter_config.json" not in names:
         weight_files.refuse_other_kinds(names, model)
     config, problem, notes = _config_of(info) if plain else (None, "", ())
     if not plain:
         config = _config_of(info)[0] if info.config else None
-    file = asked.file or (gguf_for(info, quantization) if info.is_gguf else "")
+    file = gguf_meant(info, asked.file or "", quantization) if info.is_gguf else asked.file or ""
     if file and file not in names:
         raise UsageError(f"`{repository}` has no file `{file}`", hint=", ".join(sorted(names)[:10]))
     shards = parts_of(file, names) if shards_of(file, names) else ()
@@ -370,6 +371,13 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     )
 
 
+def _of_whole(asked: Reference, info: ModelInfo) -> Reference:
+    """The repository where a file of its checkpoint is named, as the address of the file's page: all are loaded."""
+    names = {entry.name for entry in info.files}
+    loaded = asked.file in names and not (asked.file or "").endswith(".gguf")
+    return replace(asked, file=None) if loaded else asked
+
+
 def _fetch_later(hub: ModelHub, model: str) -> None:
     hub.download(model, ignore=NOT_WEIGHTS)
 
@@ -410,6 +418,8 @@ def _config_of(info: ModelInfo) -> tuple[ModelConfig | None, str, tuple[str, ...
 
     Raises UsageError for an adapter, or another kind of model, which no runtime takes for a language model.
     """
+    if not info.config and info.config_missing.startswith("config.json "):
+        raise UsageError(f"{info.id}: {info.config_missing}")
     if not info.config:
         reason = getattr(info, "config_missing", "") or "there is none"
         return None, "", (f"its config.json was not read ({reason}): its size is unknown",)
@@ -422,4 +432,5 @@ def _config_of(info: ModelInfo) -> tuple[ModelConfig | None, str, tuple[str, ...
     except JetsonError as error:
         return None, error.message, ()
     held = weight_files.total((entry.name, entry.size) for entry in info.files)
+    config = replace(config, silent=config.silent or other_kinds.silent("", "", (entry.name for entry in info.files)))
     return weight_files.checked(config, held), "", ()

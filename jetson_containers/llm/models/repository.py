@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ def gguf_for(info: ModelInfo, quantization: str) -> str:
     files = sorted(entry.name for entry in info.files if entry.name.endswith(".gguf") and "mmproj" not in entry.name)
     wanted = (quantization or "Q4_K_M").lower()
     found = [name for name in files if re.search(rf"(?<![a-z0-9]){re.escape(wanted)}(?![a-z0-9_])", name.lower())]
+    # Unsloth's dynamic quantizations, UD-Q4_K_M, are asked for by their whole name where there are plain ones.
+    found = [name for name in found if f"ud-{wanted}" not in name.lower()] or found
     if len(found) == 1 or (found and "-of-" in found[0]):
         return found[0]
     if len(files) == 1 and not quantization:
@@ -37,6 +40,18 @@ def gguf_for(info: ModelInfo, quantization: str) -> str:
         f"`{info.id}` has {len(found) or 'no'} GGUF file{'s' if len(found) > 1 else ''} with {wanted.upper()}",
         hint="Specify one: " + ", ".join(f"{info.id}/{name}" for name in files[:8]),
     )
+
+
+def gguf_meant(info: ModelInfo, file: str, quantization: str) -> str:
+    """The file of GGUF weights that is meant by a file or folder of the repository; empty: by the repository."""
+    if file.endswith(".gguf"):
+        return file
+    inside = (
+        tuple(entry for entry in info.files if entry.name.startswith(f"{file.rstrip('/')}/")) if file else info.files
+    )
+    if not any(entry.name.endswith(".gguf") for entry in inside):
+        raise UsageError(f"`{info.id}` has no GGUF file in `{file}`")
+    return weights_of(replace(info, files=inside), quantization)
 
 
 def weights_of(info: ModelInfo, quantization: str) -> str:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import json_text
 from jetson_containers.core.errors import NotReadyError, UsageError
-from jetson_containers.hub.transfer.reference import parse
+from jetson_containers.hub.transfer.reference import is_wanted, parse
 from jetson_containers.llm.fit import weights
-from jetson_containers.llm.models import gguf, weight_files
+from jetson_containers.llm.models import gguf, other_kinds, weight_files
 from jetson_containers.llm.models.config import from_hf, from_mlc
-from jetson_containers.llm.models.repository import is_one_model, parts_of, weights_of
+from jetson_containers.llm.models.repository import gguf_meant, is_one_model, not_needed, parts_of
 from jetson_containers.llm.models.types import ModelShape
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from jetson_containers.core.console import Console
@@ -45,9 +46,11 @@ def remote(name: str, quantization: str, settings: Settings, console: Console) -
     info = model.info
     if not info.is_gguf:
         repository = str(replace(reference, file=None))
+        if _MLC in {entry.name for entry in info.files} and "model_config" in (info.config or {}):
+            return _of_mlc(info.config or {}, repository, "the hub")
         return ModelShape(name=repository, config=_of_info(info, repository), origin="the hub")
-    file = reference.file or weights_of(info, quantization)
     names = [entry.name for entry in info.files]
+    file = gguf_meant(info, reference.file or "", quantization)
     if file not in names or not file.endswith(".gguf"):
         raise UsageError(f"`{name}` has no GGUF file of that name")
 
@@ -72,12 +75,17 @@ def from_hub(reference: str, settings: Settings, console: Console) -> ModelConfi
 def _of_info(info: ModelInfo, reference: str) -> ModelConfig:
     if info.config is None and not info.is_gguf and not info.config_missing.startswith("config.json"):
         weight_files.refuse_other_kinds([entry.name for entry in info.files], reference)
+    if info.config is None and info.config_missing.startswith("config.json "):
+        raise UsageError(f"{reference}: {info.config_missing}")
     if info.config is None:
         hint = "for a model of .gguf files, specify the original model, or download one of the files and specify that"
         raise NotReadyError(
             f"{reference}: {info.config_missing or 'there is no config.json'}", hint=hint if info.is_gguf else None
         )
     config = from_hf(info.config, f"{reference}: config.json", info.beside)
+    names = [entry.name for entry in info.files]
+    weight_files.refuse_unreadable(names, [name for name in names if is_wanted(name, (), not_needed(names))], reference)
+    config = replace(config, silent=config.silent or other_kinds.silent("", "", names))
     return weight_files.checked(config, weight_files.total((entry.name, entry.size) for entry in info.files))
 
 
@@ -124,12 +132,16 @@ def _of_json(path: Path, name: str) -> ModelShape:
         return ModelShape(name=name, config=of_folder(path.parent), origin=str(path))
     if path.name != _MLC:
         return ModelShape(name=name, config=from_hf(data, str(path)), origin=str(path))
-    config = from_mlc(data, str(path))
+    return _of_mlc(data, name, str(path))
+
+
+def _of_mlc(data: Mapping[str, Any], name: str, origin: str) -> ModelShape:
+    config = from_mlc(data, origin)
     method = config.quantized.method.removeprefix("mlc:") if config.quantized else ""
     return ModelShape(
         name=name,
         config=config,
-        origin=str(path),
+        origin=origin,
         quantization=method,
         context=config.max_position,
         held=None,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # A file of weights that is loaded by its name, whole or in parts: model.safetensors, pytorch_model-00001-of-00002.bin.
 _PART = re.compile(r"(?P<stem>[^/]+?)(-[0-9]+-of-[0-9]+)?\.(?P<end>safetensors|bin)")
+_NUMBERED = re.compile(r"(?P<stem>[^/]+?)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.(?P<end>safetensors|bin)")
+_MOST_PARTS = 2000
 _USUAL = ("model", "pytorch_model")
 _NO_WEIGHTS = re.compile(r"training_args|optimizer|scheduler|rng_state|random_states|adapter_|^consolidated|tokenizer")
 _OTHER_FORMATS = re.compile(r"\.(pth|pt|ckpt|onnx|h5|msgpack|tflite|npz|nemo|safetensors|bin|gguf)$")
@@ -92,17 +94,43 @@ def _sentence(config: ModelConfig, held: int, expected: float) -> str:
 
 
 def require(names: Iterable[str], wanted: Iterable[str], model: str) -> None:
-    """Raises UsageError where none of the `wanted` files holds weights, naming those in other formats."""
-    if any(name.endswith((".safetensors", ".bin")) and not _NO_WEIGHTS.search(name) for name in wanted):
-        return
+    """Raises UsageError where none of the `wanted` files holds weights, or a part of them is missing."""
+    listed = list(names)
+    refuse_unreadable(listed, wanted, model)
+    if not any(_OTHER_FORMATS.search(name) for name in listed):
+        raise UsageError(f"`{model}` has no weights", hint="Is it the repository of a dataset, or of code?")
+
+
+def refuse_unreadable(names: Iterable[str], wanted: Iterable[str], model: str) -> None:
+    """Raises UsageError where there are weights, but none that is loaded, or not all parts of them."""
+    weights_ = [name for name in wanted if name.endswith((".safetensors", ".bin")) and not _NO_WEIGHTS.search(name)]
+    if weights_:
+        return _refuse_missing_parts(weights_, model)
     others = [name for name in names if _OTHER_FORMATS.search(name)]
     if not others:
-        raise UsageError(f"`{model}` has no weights", hint="Is it the repository of a dataset, or of code?")
+        return None
     shown = ", ".join(others[:4]) + (" …" if len(others) > 4 else "")
     raise UsageError(
         f"`{model}` has no weights in a supported format: {shown}",
         hint="use a conversion of the model to safetensors or PyTorch's pytorch_model.bin",
     )
+
+
+def _refuse_missing_parts(names: Iterable[str], model: str) -> None:
+    """Raises UsageError for a checkpoint in numbered files of which some are not there."""
+    there: dict[tuple[str, int, str], set[int]] = {}
+    for name in names:
+        part = _NUMBERED.fullmatch(name)
+        if part and part["stem"] in _USUAL:
+            there.setdefault((part["stem"], int(part["count"]), part["end"]), set()).add(int(part["number"]))
+    for (stem, count, end), found in there.items():
+        missing = [number for number in range(1, min(count, _MOST_PARTS) + 1) if number not in found]
+        if missing:
+            raise UsageError(
+                f"`{model}` has {len(found)} of the {count} files of its weights: "
+                f"{stem}-{missing[0]:05}-of-{count:05}.{end} is missing",
+                hint="all parts are needed: download it again, or ask who published it",
+            )
 
 
 def refuse_other_kinds(names: Iterable[str], model: str) -> None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from jetson_containers.core.errors import UsageError
 from jetson_containers.core.facts import load_facts
 from jetson_containers.llm.runtimes import limits, support
-from jetson_containers.llm.runtimes.interface import OK, JobVerdict
+from jetson_containers.llm.runtimes.interface import OK, Job, JobVerdict
 from jetson_containers.platforms import tables
 from jetson_containers.recipes.rules import check_all
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from jetson_containers.llm.models.config import ModelConfig, Quantized
-    from jetson_containers.llm.runtimes.interface import Job, Target
+    from jetson_containers.llm.runtimes.interface import Target
     from jetson_containers.platforms.platform import Platform
 
 # Options of `Job` that only mean something to a runtime that compiles.
@@ -233,6 +234,31 @@ def nearest(runtime: str, job: Job) -> str:
                 return f"--runtime {name}" if name != runtime else "leave out `--quantization`"
             return f"--runtime {name} --quantization {quantized}"
     return ""
+
+
+def first_that_loads(usual: str, config: ModelConfig, target: Target) -> str:
+    """The runtime that loads a quantized checkpoint on a target: the usual one, else the first that can."""
+    job = Job(source="", name="", config=config, quantization="", target=target)
+    others = (name for name in _order() if rows(name)[0].runtime != "llama_cpp")  # which makes other weights of them
+    return next((name for name in (usual, *others) if not refusal(name, job)), usual)
+
+
+def for_model(error: UsageError, runtime: str, config: ModelConfig | None, target: Target) -> UsageError:
+    """The refusal of a runtime with what can load a quantized checkpoint as its hint; other weights become anything."""
+    if config is None or config.quantized is None:
+        return error
+    job = Job(source="", name="", config=config, quantization="", target=target)
+    return UsageError(error.message, hint=remedy(nearest(runtime, job)))
+
+
+def helpers(runtime: str, listing: str, method: str) -> tuple[str, ...] | None:
+    """What an image needs besides a runtime's own packages to read weights quantized so, one of them; None: none helps.
+
+    `listing` is the interface, by its name in architectures.yaml; empty: any.
+    """
+    able = [row for row in rows(runtime) if method in row.reads and listing in {"", row.list}]
+    found = [() if {*row.reads[method]} & {*row.packages} else row.reads[method] for row in able]
+    return min(found, key=len, default=None)
 
 
 def nearest_on(runtime: str, target: Target) -> str:

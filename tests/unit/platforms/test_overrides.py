@@ -36,6 +36,15 @@ class TestEnvironment:
             ({"JETPACK_VERSION": "JetPack 5.1.2"}, "r35.4-cu114-20.04"),
             ({"PYTHON_VERSION": "py312"}, "r36.4-cp312-cu126-22.04"),
             ({"LSB_RELEASE": "Ubuntu 24.04"}, "r36.4-cu126-24.04"),
+            ({"CUDA_VERSION": "cpu"}, "r36.4-cpu-22.04"),
+            ({"PYTHON_VERSION": "cp312"}, "r36.4-cp312-cu126-22.04"),
+            ({"PYTHON_VERSION": "312"}, "r36.4-cp312-cu126-22.04"),
+            ({"LSB_RELEASE": "noble"}, "r36.4-cu126-24.04"),
+            ({"LSB_RELEASE": "Ubuntu 24.04.1 LTS"}, "r36.4-cu126-24.04"),
+            ({"LSB_RELEASE": "bookworm"}, "r36.4-cu126-debian12"),
+            ({"JETPACK_VERSION": "6.2.1+b38"}, "r36.4-cu126-22.04"),
+            ({"L4T_VERSION": "L4T 35.4.1"}, "r35.4-cu114-20.04"),
+            ({"L4T_VERSION": "36.3.0-20240506102626"}, "r36.3-cu122-22.04"),
         ],
     )
     def test_environment_variables_of_upstream_mean_what_they_meant(self, env: dict[str, str], tag: str) -> None:
@@ -64,8 +73,9 @@ class TestEnvironment:
         "env",
         [
             {"L4T_VERSION": "banana"}, {"CUDA_VERSION": "0.0"}, {"CUDA_VERSION": "twelve"}, {"PYTHON_VERSION": "2.7"},
-            {"PYTHON_VERSION": "3.13t"}, {"PYTHON_VERSION": "3.13-nogil"}, {"LSB_RELEASE": "jammy"},
+            {"PYTHON_VERSION": "3.13t"}, {"PYTHON_VERSION": "3.13-nogil"}, {"LSB_RELEASE": "jam"},
             {"CUDA_ARCH": "sparc"}, {"SYSTEM_ARCH": "i386"}, {"JETPACK_VERSION": "-"},
+            {"CUDA_VERSION": "12"}, {"CUDA_VERSION": "jammy"}, {"L4T_VERSION": "jp6.2"}, {"CUDA_ARCH": "87"},
         ],
     )  # fmt: skip
     def test_environment_variable_with_an_impossible_value_is_named(self, env: dict[str, str]) -> None:

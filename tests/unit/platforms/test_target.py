@@ -86,6 +86,16 @@ class TestTargets:
             ("jp62", "jp6.2"),
             ("36.4", "r36.4"),
             ("36.4.3 cu128", "r36.4.3,cu128"),
+            ("jetpack_6.1", "jp6.1"),
+            ("L4T 36.4.4", "r36.4.4"),
+            ("l4t36.4.4", "r36.4.4"),
+            ("# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref", "r35.4.1"),
+            ("linux/arm64", "aarch64"),
+            ("linux/arm64/v8,cuda-12.8", "aarch64,cu128"),
+            ("r36.4.3,noble", "r36.4.3,ubuntu24.04"),
+            ("r36.4.3 Ubuntu 24.04.1 LTS", "r36.4.3,ubuntu24.04"),
+            ("sbsa,trixie", "sbsa,debian13"),
+            ("sbsa,ubuntu2204,python-3.12,sm-90", "sbsa,ubuntu22.04,py3.12,sm90"),
         ],
     )
     def test_parse_target_accepts_what_people_call_it(self, target: str, same_as: str) -> None:
@@ -172,6 +182,8 @@ class TestTargets:
     @pytest.mark.parametrize(
         ("target", "words"),
         [
+            ("r6.2", "is JetPack 6.2 meant?"),
+            ("L4T 5", "is JetPack 5 meant?"),
             ("jp6.9", "no such JetPack"),
             ("x86_64,cu999", "no such CUDA"),
             ("x86_64,cu127", "no such CUDA"),

@@ -335,6 +335,135 @@ def test_chat_fetches_weights_that_are_not_here(
     assert (steps[0]["name"], steps[0]["state"]) == ("download", "run")
 
 
+SMALL = {**dict(LLAMA), "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128}
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm", "zero_point": True}
+
+
+def in_parts(*numbers: int) -> dict[str, bytes]:
+    """Parts of a checkpoint of three."""
+    return {f"model-0000{number}-of-00003.safetensors": bytes(5000) for number in numbers}
+
+
+@pytest.mark.parametrize("command", [("fit",), ("chat", "--prompt", "hi", "--dry-run")])
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (in_parts(1, 3), "has 2 of the 3 files of its weights: model-00002-of-00003.safetensors is missing"),
+        ({"onnx/model.onnx": b"1" * 5000}, "has no weights in a supported format: onnx/model.onnx"),
+        ({"config.json": b'{"model_type": "llama", ', "model.safetensors": b"1"}, "config.json cannot be read"),
+    ],
+)
+def test_fit_and_chat_refuse_a_repository_that_nothing_loads(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], files: dict[str, bytes], words: str
+) -> None:
+    """A missing part, another format or a broken configuration: both commands end with 2 and the reason."""
+    hub.add("org/odd", {"config.json": json.dumps(SMALL).encode(), **files})
+    assert main.main(["llm", *command, "org/odd", "--board", "orin-nx-16gb", "--target", "r36.4.3"]) == 2
+    assert words in "".join(capsys.readouterr())
+
+
+def test_fit_of_a_compiled_repository_reads_its_configuration(hub: HubServer) -> None:
+    """What MLC made is weighed on the hub by its own configuration, for MLC alone."""
+    config = {"model_type": "llama", "quantization": "q4f16_1", "model_config": SMALL}
+    hub.add("org/m-q4f16_1-MLC", {"mlc-chat-config.json": json.dumps(config).encode(), "params_shard_0.bin": b"1"})
+    code, out = run("org/m-q4f16_1-MLC", "--board", "orin-nx-16gb", "--json")
+    assert (code, json.loads(out)["runtime"], json.loads(out)["quantization"]) == (0, "mlc", "q4f16_1")
+
+
+@pytest.mark.parametrize(
+    ("target", "runtime"),
+    [("agx-orin-64gb,r36.4.3", "vllm"), ("agx-thor", "vllm"), ("agx-orin-32gb,r35.4.1", "lmdeploy")],
+)
+def test_fit_and_chat_take_the_same_runtime_for_a_quantized_checkpoint(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], target: str, runtime: str
+) -> None:
+    """AWQ weights go to what reads them on the board; what needs another package in its image is not offered."""
+    config = {**dict(LLAMA), "quantization_config": AWQ}
+    hub.add("org/awq", {"config.json": json.dumps(config).encode(), "model.safetensors": b"1"})
+    assert main.main(["--target", target, "--json", "llm", "fit", "org/awq"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["runtime"] == runtime
+    reasons = {each["runtime"]: each["reason"] for each in answer["alternatives"]}
+    assert "only in an image with gptqmodel" in reasons["transformers"]
+    assert main.main(["--target", target, "--json", "llm", "chat", "org/awq", "--prompt", "hi", "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["runtime"] == runtime
+
+
+def test_chat_names_a_runtime_that_loads_the_checkpoint_where_the_one_asked_for_is_missing(
+    hub: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hint of a runtime that the release lacks is about this model: llama.cpp does not read AWQ."""
+    config = {**dict(LLAMA), "quantization_config": AWQ}
+    hub.add("org/awq", {"config.json": json.dumps(config).encode(), "model.safetensors": b"1"})
+    argv = ["--target", "r35.4.1", "llm", "chat", "org/awq", "--runtime", "vllm", "--prompt", "hi", "--dry-run"]
+    assert main.main(argv) == 2
+    assert "hint: possible: --runtime lmdeploy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "words"),
+    [
+        ({"model_type": "xlm-roberta", "architectures": ["XLMRobertaModel"]}, (), "an embedding model"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, (), "a reranker or classifier"),
+        ({}, ("modules.json", "1_Pooling/config.json"), "an embedding model"),
+    ],
+)
+def test_chat_refuses_and_fit_names_a_model_that_writes_no_text(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], config: dict[str, Any], files: tuple[str, ...], words: str
+) -> None:
+    """Embedding models and rerankers are weighed, but nobody can chat with them."""
+    named = {"config.json": json.dumps({**SMALL, **config}).encode(), "model.safetensors": b"1" * 5000}
+    hub.add("org/silent", {**named, **dict.fromkeys(files, b"[]")})
+    assert main.main(["llm", "fit", "org/silent", "--board", "orin-nx-16gb"]) == 0
+    assert words in " ".join(capsys.readouterr().out.split())
+    argv = ["llm", "chat", "org/silent", "--prompt", "hi", "--dry-run", "--target", "r36.4.3"]
+    assert main.main(argv) == 2
+    assert f"silent is {words}, which writes no text" in capsys.readouterr().err
+    assert main.main([*argv, "--anyway"]) == 0
+
+
+@pytest.mark.parametrize("page", ["blob/main/config.json", "resolve/main/model.safetensors?download=true"])
+def test_chat_takes_the_whole_repository_of_a_file_that_is_part_of_a_checkpoint(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], page: str
+) -> None:
+    """The address of one file of a checkpoint fetches all of them: one alone cannot be converted."""
+    hub.add("org/plain", {"config.json": json.dumps(SMALL).encode(), "model.safetensors": b"1" * 5000})
+    argv = [
+        "llm",
+        "chat",
+        f"https://huggingface.co/org/plain/{page}",
+        "--prompt",
+        "hi",
+        "--dry-run",
+        "--json",
+        "--anyway",
+    ]
+    assert main.main([*argv, "--target", "r36.4.3"]) == 0
+    fetch = json.loads(capsys.readouterr().out)["steps"][0]["argv"]
+    assert fetch[-1].partition("@")[0] == "org/plain"
+    assert "/" not in fetch[-1].partition("@")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("org/tiny-GGUF:Q4_K_M", "tiny-Q4_K_M.gguf"),
+        ("org/tiny-GGUF:UD-Q4_K_M", "UD/tiny-UD-Q4_K_M.gguf"),
+        ("https://huggingface.co/org/tiny-GGUF/tree/main/UD", "UD/tiny-UD-Q4_K_M.gguf"),
+    ],
+)
+def test_chat_takes_the_gguf_file_that_is_meant(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], name: str, taken: str
+) -> None:
+    """Of a plain and a dynamic file with a quantization each has its own name, and a folder means the file in it."""
+    data = GGUF.read_bytes() + bytes(3 << 20)
+    hub.add("org/tiny-GGUF", {"tiny-Q4_K_M.gguf": data, "UD/tiny-UD-Q4_K_M.gguf": data, "tiny-Q8_0.gguf": data})
+    argv = ["llm", "chat", name, "--prompt", "hi", "--dry-run", "--json", "--target", "orin-nx-16gb,r36.4.3"]
+    assert main.main(argv) == 0
+    assert json.loads(capsys.readouterr().out)["steps"][0]["argv"][-1].endswith(f"/{taken}")
+    assert main.main(["llm", "fit", name, "--board", "orin-nx-16gb"]) == 0
+
+
 @pytest.mark.parametrize("header", [b"GGUF", b"PK" + bytes(5000), GGUF.read_bytes()[:300]])
 def test_fit_of_a_damaged_gguf_file_on_the_hub_names_it(hub: HubServer, header: bytes) -> None:
     """A file on the hub that is none is named."""

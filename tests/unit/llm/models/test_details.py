@@ -89,7 +89,7 @@ def test_details_of_a_file_of_another_kind_show_what_it_says(
     path.write_bytes(header([word("general.architecture", "clip")], [tensor("v.patch", (8, 8), 1)]))
     found = show(capsys, str(path))
     assert (found["architecture"], found["layers"], found["types"][0]["type"]) == ("clip", None, "F16")
-    assert "clip.embedding_length" in found["missing"][0]
+    assert "an encoder of pictures (clip)" in found["missing"][0]
     assert main(["llm", "show", str(path), "--metadata"]) == 0
     shown = capsys.readouterr()
     assert "general.architecture  clip" in shown.out
