@@ -34,6 +34,7 @@ TIME_LIMIT = 1800.0  # seconds; a large image of wheels takes ten on a PC, emula
 LONGEST_TEXT = 500  # characters of one text in the answer
 MOST = 20_000  # entries of one table in the answer
 OTHER_VENDOR = re.compile(r"lib(amd|hip|roc|rccl|MIOpen|migraphx|sycl|imf|svml|intlc|irng|ze_loader)")  # AMD, Intel
+TENSORRT = re.compile(r"libnv(infer|onnxparser)")  # in an image only where its package is
 VERSIONED_AS_CUDA = re.compile(r"lib(?:cudart|cublas|cublasLt|nvrtc|cupti|nvJitLink)\.so\.([0-9]+)")
 OF_CUDA = re.compile(r"lib(cu|nv|npp|nccl)[\w-]*\.so|lib\w+_cuda\.so")
 ARCHITECTURE = re.compile(r"([1-9][0-9]{1,2})([af]?)")
@@ -152,9 +153,9 @@ def _without_toolkit(missing: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[
 def _libraries(contents: ImageContents, cuda: Version | None) -> tuple[list[str], list[str]]:
     """Problems and notes about libraries that are not found.
 
-    Wheels hold files for several toolkits and vendors, of which each machine loads one: the others may lack what they
-    need, as long as one file with GPU code of the same package is complete. A program inside a Python package that
-    imports well is a helper that nothing starts.
+    Wheels hold files for several toolkits and vendors, and for TensorRT, of which each machine loads one: others may
+    lack what they need, as long as one file with GPU code of the same package is complete. A program inside a Python
+    package that imports well is a helper that nothing starts.
     """
     complete = {_package(path) for path in contents.gpu_code if path not in contents.missing}
     imported = {name for name, (status, _) in contents.imports.items() if status == "ok"}
@@ -162,8 +163,9 @@ def _libraries(contents: ImageContents, cuda: Version | None) -> tuple[list[str]
     for path, names in sorted(contents.missing.items()):
         text = f"{path} needs {', '.join(names)}"
         package = _package(path)
-        if _for_another(names, cuda) and (cuda is None or package in complete):
-            notes.append(f"{text}: it is for another toolkit or vendor")
+        purpose = _for_another(names, cuda)
+        if purpose and (cuda is None or package in complete):
+            notes.append(f"{text}: it is for {purpose}")
         elif path in contents.programs and package.rpartition("/")[2] in imported:
             notes.append(text)
         else:
@@ -171,17 +173,16 @@ def _libraries(contents: ImageContents, cuda: Version | None) -> tuple[list[str]
     return problems, notes
 
 
-def _for_another(names: Iterable[str], cuda: Version | None) -> bool:
-    """Whether a file with these needs is for other GPUs than NVIDIA's, or for another CUDA than the image's."""
+def _for_another(names: Iterable[str], cuda: Version | None) -> str:
+    """What a file with these needs is for, where that is not NVIDIA's GPUs with the image's CUDA; empty where it is."""
     for name in names:
-        if OTHER_VENDOR.match(name):
-            return True
         versioned = VERSIONED_AS_CUDA.match(name)
-        if versioned and (cuda is None or int(versioned.group(1)) != cuda.major):
-            return True
-        if cuda is None and OF_CUDA.match(name):
-            return True
-    return False
+        other_cuda = versioned and (cuda is None or int(versioned.group(1)) != cuda.major)
+        if OTHER_VENDOR.match(name) or other_cuda or (cuda is None and OF_CUDA.match(name)):
+            return "another toolkit or vendor"
+        if TENSORRT.match(name):
+            return "a TensorRT that is not in the image"
+    return ""
 
 
 def _imports(contents: ImageContents, wanted: str) -> list[str]:

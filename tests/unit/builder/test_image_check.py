@@ -103,6 +103,23 @@ def test_judge_allows_files_for_other_toolkits_beside_one_that_fits() -> None:
     assert len([note for note in verdict.notes if "another toolkit" in note]) == 3
 
 
+def test_judge_allows_the_backend_of_a_tensorrt_that_the_image_lacks() -> None:
+    """The GPU wheel of ONNX Runtime has one file for CUDA, and one for TensorRT that is loaded when it is asked for."""
+    folder = f"{SITE}/onnxruntime/capi"
+    backend, other = f"{folder}/libonnxruntime_providers_tensorrt.so", f"{folder}/libonnxruntime_providers_cuda.so"
+    missing = {backend: ("libnvinfer.so.10", "libnvonnxparser.so.10")}
+    code = {other: GpuCode(code=("86",))}
+    verdict = judge(whole(missing=missing, gpu_code=code), (87,), cuda=Version("13.0"), tegra=False)
+    assert verdict.problems == ()
+    assert verdict.notes == (
+        f"{backend} needs {', '.join(missing[backend])}: it is for a TensorRT that is not in the image",
+    )
+    alone = judge(whole(missing=missing), (87,), cuda=Version("13.0"), tegra=False)
+    assert len(alone.problems) == 1
+    broken = {**missing, other: ("libcudnn.so.9",)}
+    assert len(judge(whole(missing=broken, gpu_code=code), (87,), cuda=Version("13.0"), tegra=False).problems) == 2
+
+
 def test_judge_refuses_files_for_other_toolkits_where_none_fits() -> None:
     """The same wheel in an image whose CUDA it has no file for cannot use the GPU."""
     missing = {f"{BNB}/libcuda118.so": ("libcudart.so.11.0",)}
