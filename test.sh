@@ -19,8 +19,9 @@ usage: ./test.sh [--no-engine] [-k EXPRESSION] [-m EXPRESSION] [-x] [-v] [PATH..
 Runs everything CI checks: the linters, the pure tests, then the tests on a real container engine.
 
   --no-engine   only what needs no container engine
-  -k, -m, -x, -v, PATH
+  -k, -m, -x, -v
                 as pytest has them; further options of pytest stand behind --
+  PATH          only the tests in these files and directories; FILE::TEST as pytest has it
   -h, --help    show this and change nothing
 
 Before the tests it makes $VENV and, as root or with sudo, installs with apt-get what is missing of:
@@ -40,7 +41,20 @@ wrong() { # message
   exit 2
 }
 
-NO_ENGINE="${NO_ENGINE:-0}" ASK=0 SELECTION=()
+test_path() { # what the user named, from here or from the checkout, goes into PATHS relative to the checkout
+  local file="${1%%::*}" relative
+  [ -e "$file" ] || file="$ROOT/$file"
+  [ -e "$file" ] || wrong "there is no $1"
+  relative=$(realpath --relative-to="$ROOT" "$file")
+  case "$relative" in
+    .) relative=tests ;;
+    tests | tests/lint* | tests/unit* | tests/faults* | tests/real*) ;;
+    *) return 1 ;;
+  esac
+  PATHS+=("$relative${1#"${1%%::*}"}")
+}
+
+NO_ENGINE="${NO_ENGINE:-0}" ASK=0 SELECTION=() PATHS=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --no-engine) NO_ENGINE=1 ;;
@@ -54,8 +68,7 @@ while [ $# -gt 0 ]; do
     --) shift; SELECTION+=("$@"); break ;;
     -*) wrong "unknown option: $1 (options of pytest stand behind --)" ;;
     *)
-      [ -e "${1%%::*}" ] || [ -e "$ROOT/${1%%::*}" ] || wrong "there is no $1"
-      SELECTION+=("$1")
+      test_path "$1" || wrong "$1 holds no tests (they are below $ROOT/tests)"
       ;;
   esac
   shift
@@ -106,15 +119,30 @@ else
   say "note: no root or no apt-get here, so the tests use what is installed and say what they skip"
 fi
 
-run_tests() { # pytest's arguments; a part in which the user's selection finds nothing is no failure
-  local code=0
-  say "+ pytest $*"
-  "$PYTHON" -m pytest -q "$@" "${SELECTION[@]}" || code=$?
-  if [ "$code" = 5 ] && [ "${#SELECTION[@]}" -gt 0 ]; then return 0; fi
+run_tests() { # directories, --, pytest's arguments; only what the user's paths have in common with the directories
+  local code=0 directory path paths=()
+  while [ "$1" != -- ]; do
+    directory="$1"
+    shift
+    if [ "${#PATHS[@]}" = 0 ]; then paths+=("$directory"); fi
+    for path in "${PATHS[@]}"; do
+      if [[ "$path/" == "$directory"/* ]]; then
+        paths+=("$path")
+      elif [[ "$directory/" == "$path"/* ]]; then
+        paths+=("$directory")
+      fi
+    done
+  done
+  shift
+  [ "${#paths[@]}" -gt 0 ] || return 0
+  say "+ pytest ${paths[*]} $*"
+  "$PYTHON" -m pytest -q "${paths[@]}" "$@" "${SELECTION[@]}" || code=$?
+  # A part in which the user's selection finds nothing is no failure.
+  if [ "$code" = 5 ] && [ "$((${#SELECTION[@]} + ${#PATHS[@]}))" -gt 0 ]; then return 0; fi
   return "$code"
 }
 
-run_tests tests/lint tests/unit tests/faults -n auto --dist worksteal --ignore=tests/faults/real # the linters, and what is pure
+run_tests tests/lint tests/unit tests/faults -- -n auto --dist worksteal --ignore=tests/faults/real # the linters, and what is pure
 if [ "$NO_ENGINE" = 1 ]; then exit 0; fi
-run_tests tests/real # a real engine, registry and model
-run_tests tests/faults/real -m quick # faults of these; all of them: python -m tests.faults
+run_tests tests/real -- # a real engine, registry and model
+run_tests tests/faults/real -- -m quick # faults of these; all of them: python -m tests.faults

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
     from jetson_containers.launch import command, podman
-    from jetson_containers.launch.options import is_bare, parse
+    from jetson_containers.launch.options import is_bare, is_command, parse
     from jetson_containers.llm.run_hints import with_hints
 
     request = parse(arguments)
@@ -37,7 +36,7 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         return 0
     image = request.image  # a line without an image is said before the engine is asked
     with_podman = request.podman or bool(app.settings["podman"])
-    if not with_podman and is_bare(image) and shutil.which(image) and app.engine.image(image) is None:
+    if not with_podman and is_command(image) and app.engine.image(image) is None:
         raise UsageError(
             f"`{image}` is a command, and no image of that name is here",
             hint="the image comes before the command; if `$(./autotag …)` found none, it is missing; "

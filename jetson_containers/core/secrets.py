@@ -16,7 +16,12 @@ _NAME = re.compile(
     r"|PASS(_|$)|KEYS?$|_PWD$|(^|_)PAT$",
     re.IGNORECASE,
 )
-_TOKEN = re.compile(r"(hf_|ghp_|gho_|github_pat_|glpat-|sk-|nvapi-|xox[abp]-|AKIA)[\w-]{8,}")
+_PREFIX = r"(hf_|ghp_|gho_|github_pat_|glpat-|sk-|nvapi-|xox[abp]-|AKIA)"
+_TOKEN = re.compile(_PREFIX + r"[\w-]{8,}")
+# Within a text, only what looks random: long, of both cases or with digits. `hf_YOUR_TOKEN_GOES_HERE` is a placeholder.
+_TOKEN_WITHIN = re.compile(
+    rf"(?<![\w-]){_PREFIX}(?=\S*[0-9]|\S*[a-z]\S*[A-Z]|\S*[A-Z]\S*[a-z])[\w-]*?[A-Za-z0-9]{{16}}"
+)
 _URL_WITH_PASSWORD = re.compile(r"\w[\w+.-]*://[^/@\s:]*:[^/@\s]+@")
 _USER_OF_URL = re.compile(r"(?<=://)[^/\s:@]+(?::[^/\s@]*)?@")
 # Where a file lies may be read by all. Only places that paths really begin with: a key may begin with a slash as well.
@@ -35,6 +40,11 @@ def is_secret_name(name: str) -> bool:
 def is_token(value: str) -> bool:
     """Whether a value is an access token of a known hub, whatever its variable is called."""
     return _TOKEN.match(value) is not None
+
+
+def holds_token(text: str) -> bool:
+    """Whether an access token stands somewhere in a line of text: `# ENV X=ghp_…`, `login --token hf_…`."""
+    return _TOKEN_WITHIN.search(text) is not None
 
 
 def is_path(value: str) -> bool:

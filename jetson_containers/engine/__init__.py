@@ -4,9 +4,9 @@
 runs, tags and pushes: `argv` makes the command lines, `bake` the definition of several stages for one command, whose
 reports `bake_progress` reads.
 `context` lays out what a build reads, `messages` turns docker's words into our errors. `queries` asks the local store
-by command, `sdk` through the Docker SDK where streams or events are needed. `owner` knows which process ends a
-container. `interface` is what the rest of the program sees, `bridge` where it cannot give networks, `podman_engine`
-Podman for `run` and `llm`. Nothing is probed or imported before it is used.
+by command, or over the engine's socket by `api`; `sdk` asks through the Docker SDK where streams or events are needed.
+`owner` knows which process ends a container. `interface` is what the rest of the program sees, `bridge` where it cannot
+give networks, `podman_engine` Podman for `run` and `llm`. Nothing is probed or imported before it is used.
 
 Public modules: `archive`, `argv`, `bake`, `bridge`, `context`, `docker`, `emulation`, `image_files`,
 `interface`, `owner`, `podman_engine`, `pull`.

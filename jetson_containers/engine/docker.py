@@ -1,4 +1,4 @@
-"""The real engine: everything goes through the docker client.
+"""The real engine: everything goes through the docker client, but for questions that its socket answers (`api`).
 
 Clean-up policy: whatever ends a call (success, failure, time-out, Ctrl-C, `stop` from another thread), its child
 processes are gone, its container is removed and its temporary files are deleted before the call returns or raises.
@@ -13,15 +13,23 @@ import os
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import json_text, mirrors
 from jetson_containers.core.errors import BuildError, NotReadyError, RegistryError
 from jetson_containers.core.process import TAIL, Children, FinishedProcess
-from jetson_containers.engine import argv, emulation, owner
+from jetson_containers.engine import api, argv, emulation, owner
 from jetson_containers.engine.interface import BakeResult, Builder, BuildTimeoutError, LocalImage, RunResult
 from jetson_containers.engine.messages import DETAIL_LINES, translate
-from jetson_containers.engine.probe import Client, ProbedHost, major, probe, run_capabilities, unprobed_client
+from jetson_containers.engine.probe import (
+    DEFAULT_SOCKET,
+    Client,
+    ProbedHost,
+    major,
+    probe,
+    run_capabilities,
+    unprobed_client,
+)
 from jetson_containers.engine.queries import Queries, is_missing, local_image
 
 if TYPE_CHECKING:
@@ -82,7 +90,7 @@ class DockerEngine:
 
     @functools.cached_property
     def _queries(self) -> Queries:
-        return Queries(self._ask)
+        return Queries(self._ask, self._get)
 
     @functools.cached_property
     def _unprobed(self) -> str | None:
@@ -95,6 +103,21 @@ class DockerEngine:
             if answer.exit_code == 0 or is_missing(answer):
                 return answer
         return self._host.ask(argv.docker(self.capabilities, *args))
+
+    def _get(self, resource: str) -> tuple[int, Any] | None:
+        """Ask the engine itself, where its socket is certain to be the one that the client asks; None elsewhere."""
+        if self._is_probed:
+            client = self._found[1]
+            path, endpoint, usable = client.path, client.endpoint, not client.sudo
+        else:
+            path = self._unprobed or ""
+            endpoint, usable = self._host.env.get("DOCKER_HOST") or DEFAULT_SOCKET, bool(path)
+        socket = api.socket_of(path, endpoint, self._host.root) if usable else None
+        try:
+            return api.get(socket, resource) if socket is not None else None
+        except TimeoutError:
+            said = f"`{endpoint}` did not answer within {api.TIMEOUT} s"
+            raise translate(said, "asking for images") from None
 
     @property
     def _is_probed(self) -> bool:

@@ -148,7 +148,8 @@ RULES = (
         "sudo usermod -aG docker $USER && newgrp docker",
     ),
     _rule(
-        r"(?:cannot connect to the docker daemon|error during connect|is the docker daemon running)",
+        r"(?:cannot connect to the docker daemon|error during connect|is the docker daemon running"
+        r"|did not answer within [0-9.]+ s$)",
         EngineMissingError,
         "the Docker engine does not answer (any more)",
         "./install.sh starts it; jetson-containers doctor shows what is wrong",

@@ -250,7 +250,8 @@ def _too_new(cuda: Version, limit: Version, host: Platform) -> str:
         wish = f"; NVIDIA driver {branch} or newer would" if branch else ""
         return f"CUDA {cuda} is newer than {limit}, which the driver runs{wish}"
     group = class_of(host.l4t)
-    extra = f", and {tables.listing(group.compat)} with cuda-compat" if group and group.compat else ""
+    further = [each for each in group.compat if each > limit] if group else []
+    extra = f", and {tables.listing(further)} {group.compat_way}" if group and further else ""
     return f"the driver of L4T {host.l4t} runs CUDA {limit}{extra}; not {cuda}"
 
 
@@ -301,7 +302,7 @@ def _describe_match(image: ImageFacts, host: Platform) -> str:
     place = f"L4T {image.l4t} on {host.l4t}" if image.l4t else host.arch.value
     if image.cpu or image.cuda is None:
         return f"{place}, without CUDA"
-    limit = native_limit(host)
-    if limit and runs(image.cuda, host.l4t, limit) is Runs.COMPAT:
-        return f"{place}, CUDA {image.cuda} with cuda-compat over {limit}"
+    limit, group = native_limit(host), class_of(host.l4t) if host.l4t else None
+    if limit and group and runs(image.cuda, host.l4t, limit) is Runs.COMPAT:
+        return f"{place}, CUDA {image.cuda} {group.compat_way} over {limit}"
     return f"{place}, CUDA {image.cuda} natively"

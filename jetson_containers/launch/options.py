@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,16 @@ class RunRequest:
 def is_bare(image: str) -> bool:
     """Whether a word without tag, digest and folder stands for the image: it may well be the command."""
     return not set(image) & set("/:@")
+
+
+# What tutorials start in containers and a host need not have. No registry has images of these bare names.
+_IN_IMAGES = frozenset({"jupyter", "jupyter-lab", "llama-cli", "llama-server", "mlc_llm", "nvcc", "nvidia-smi", "ros2",
+                        "roslaunch", "tegrastats", "torchrun", "trtexec", "vllm"})  # fmt: skip
+
+
+def is_command(word: str) -> bool:
+    """Whether a word in the image's place is a program: one of this machine, or one that runs in containers."""
+    return is_bare(word) and (word in _IN_IMAGES or shutil.which(word) is not None)
 
 
 def parse(args: Sequence[str]) -> RunRequest:

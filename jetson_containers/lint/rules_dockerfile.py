@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.secrets import is_secret_name
-from jetson_containers.dockerfile.parser import split_words
+from jetson_containers.core.secrets import holds_token, is_secret_name
+from jetson_containers.dockerfile.parser import split_lines, split_words
 from jetson_containers.lint import rules_commands
 from jetson_containers.lint.findings import finding
 
@@ -37,6 +37,7 @@ def check(text: Text, *, kept: bool, pip_cache_is_off: bool) -> Iterator[LintFin
         yield from _buildkit(step, text)
         yield from _copies(step, text)
         yield from _variables(step, text)
+    yield from _tokens(text)
     last = text.stages[-1]
     for stage in text.stages:
         for run in (step for step in stage.body if step.keyword == "RUN"):
@@ -106,6 +107,14 @@ def _variables(step: Instruction, text: Text) -> Iterator[LintFinding]:
             yield _at("env-leak", step, text, f"`ENV {name}` holds in every container, and for every image on top")
 
 
+def _tokens(text: Text) -> Iterator[LintFinding]:
+    """Lines that hold an access token, comments too: who has the recipe has the token."""
+    for number, line in enumerate(split_lines(text.text), 1):
+        if holds_token(line):
+            yield finding("env-leak", text.path, number, "an access token stands in the file", remedy=_REVOKE)
+
+
+_REVOKE = "revoke it where it was made, and take it out of the file and its history"
 _MOUNT = "give secrets to containers when they start, by name: `--env NAME`"
 
 

@@ -35,12 +35,18 @@ class L4TClass:
     takes: str
     by_minor: bool = False
     compat: tuple[Version, ...] = ()
+    by_minor_version: bool = False
     never: tuple[Version, ...] = ()
     floor: Version | None = None
     oldest: Version | None = None
     cuda_from_host: bool = False
     distro_from_host: bool = False
     generic: bool = False
+
+    @property
+    def compat_way(self) -> str:
+        """How `compat` runs, in words."""
+        return "by the compatibility of minor versions" if self.by_minor_version else "with cuda-compat"
 
     def key(self, l4t: Version) -> str:
         """Equal for two releases exactly when images may be shared between them."""
@@ -73,6 +79,19 @@ def runs(cuda: Version, l4t: Version | None, driver_cuda: Version) -> Runs:
     return Runs.COMPAT if group and cuda in group.compat else Runs.NOT
 
 
+def caution(cuda: Version, l4t: Version, driver_cuda: Version | None) -> str:
+    """What images with a CUDA newer than the driver's have to heed; empty where nothing is."""
+    group = class_of(l4t)
+    if driver_cuda is None or group is None or not group.by_minor_version:
+        return ""
+    if runs(cuda, l4t, driver_cuda) is not Runs.COMPAT:
+        return ""
+    return (
+        f"CUDA {cuda} is newer than the {driver_cuda} of L4T {l4t}'s driver, which runs code that is compiled for its "
+        "GPU, but compiles no PTX of a newer CUDA"
+    )
+
+
 def runnable(l4t: Version, driver_cuda: Version | None) -> tuple[Version, ...]:
     """Every toolkit a target of an L4T release may name, oldest first."""
     group = class_of(l4t)
@@ -90,6 +109,7 @@ def _class(row: Mapping[str, Any]) -> L4TClass:
         takes=row["takes"],
         by_minor=row.get("split") == "minor",
         compat=tuple(Version(text) for text in row.get("compat", ())),
+        by_minor_version=row.get("compat_by") == "minor",
         never=tuple(Version(text) for text in row.get("never", ())),
         floor=Version(row["floor"]) if "floor" in row else None,
         oldest=Version(row["oldest"]) if "oldest" in row else None,

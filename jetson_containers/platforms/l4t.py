@@ -1,8 +1,9 @@
 """Which L4T release is meant: by number, JetPack or board, known or not.
 
 An unknown point release counts as the nearest lower one of its major.minor, else of its major, and it is said so. An
-unknown major is never a guess (JC PR#1741, JC#787, JC#654, JC#1539): the newest known release stands in for it where
-packages are listed and images run by name, and `Platform.require_known` refuses what would depend on it.
+unknown major, or a release before the first of its major, is never a guess (JC PR#1741, JC#787, JC#654, JC#1539):
+a known release stands in for it where packages are listed and images run by name, and `Platform.require_known`
+refuses what would depend on it.
 """
 
 from __future__ import annotations
@@ -33,10 +34,7 @@ class Asked:
 
 
 def known(version: Version, origin: str, notices: list[str]) -> tuple[Release, str]:
-    """Find the row that stands for a release, and why it is only a stand-in (empty where it is not).
-
-    Raises TargetError for a release older than all that are known of its major.
-    """
+    """Find the row that stands for a release, and why it is only a stand-in (empty where it is not)."""
     row = tables.release_for(version)
     if row is None:
         return _stand_in(version, origin, notices)
@@ -46,17 +44,12 @@ def known(version: Version, origin: str, notices: list[str]) -> tuple[Release, s
 
 
 def _stand_in(version: Version, origin: str, notices: list[str]) -> tuple[Release, str]:
-    """The release nearest to a major that no table holds: the newest of all, or the oldest."""
-    same = [row.l4t for row in tables.releases() if row.l4t.major == version.major]
-    if same:
-        raise TargetError(
-            f"L4T {version} is not known, and no older {version.major}.x either (from {origin})",
-            details=(f"known: {tables.listing(same)}",),
-            hint=f"name a known one: --target r{same[-1]}",
-        )
+    """The oldest general release of the major; of a major that no table holds, the newest below, or the oldest."""
     general = [row for row in tables.releases() if row.status == "released"]
-    row = next((row for row in general if row.l4t < version), general[-1])
-    why = f"L4T {version} is not known, and no other {version.major}.x either (from {origin})"
+    same = [row for row in general if row.l4t.major == version.major]
+    row = same[-1] if same else next((row for row in general if row.l4t < version), general[-1])
+    other = "no older" if same else "no other"
+    why = f"L4T {version} is not known, and {other} {version.major}.x either (from {origin})"
     notices.append(f"{why}: shown as for L4T {row.l4t}; what depends on it needs --target")
     return row, why
 

@@ -11,7 +11,7 @@ from jetson_containers.core.errors import ConfigError, TargetError
 from jetson_containers.core.facts import load_facts
 from jetson_containers.core.text import shown
 from jetson_containers.platforms import tables, target
-from jetson_containers.platforms.cuda import runnable
+from jetson_containers.platforms.cuda import caution, runnable
 from jetson_containers.platforms.platform import Arch
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def _with_cuda(platform: Platform, part: TargetPart, parts: Parts) -> Platform:
         if platform.driver_cuda and cuda > platform.driver_cuda:
             notice = f"{part}: the driver of this machine runs CUDA {platform.driver_cuda} at most"
             return replace(platform, notices=(*platform.notices, notice))
+    elif notice := caution(cuda, platform.l4t, platform.driver_cuda):
+        return replace(platform, notices=(*platform.notices, f"{part}: {notice}"))
     return platform
 
 

@@ -81,10 +81,11 @@ class Platform:
     def require_known(self) -> Platform:
         """The platform itself. Raises TargetError where its values are those of another release: a guess."""
         if self.unknown:
-            newest = tables.newest(lambda _row: True)
+            same = [row.l4t for row in tables.releases() if self.l4t and row.l4t.major == self.l4t.major]
+            newest = tables.newest(lambda row: not same or row.l4t in same)
             raise TargetError(
                 self.unknown,
-                details=(f"known: {tables.listing(f'{major}.x' for major in tables.majors())}",),
+                details=(f"known: {tables.listing(same or [f'{major}.x' for major in tables.majors()])}",),
                 hint=f"a newer jetson-containers may know it; or name a known one: --target r{newest and newest.l4t}",
             )
         return self

@@ -123,17 +123,20 @@ def board_ids() -> Mapping[str, str]:
 def board_id(name: str) -> str | None:
     """The id that a name means: an id, a module's part number, or what NVIDIA and shops call it.
 
-    Case, blanks, hyphens, the maker and words such as "developer kit" are left out of account: `Jetson Orin Nano 8 GB`,
-    `NVIDIA Jetson AGX Orin Developer Kit`, `p3767-0000`.
+    Case, blanks, hyphens, the maker and words such as "developer kit" are left out of account, and so is the order of
+    the words: `Jetson Orin Nano 8 GB`, `NVIDIA Jetson AGX Orin Developer Kit`, `Xavier AGX 16`, `p3767-0000`.
     """
     words = re.findall(r"[a-z0-9]+", name.lower())
     kit = ["devkit"] if {"devkit", "kit"} & set(words) else []
     plain = [word for word in words if word not in _LEFT_OUT_OF_NAMES]
     memory = [word for word in plain if re.fullmatch(r"[0-9]+(gb?)?|gb", word, re.ASCII)]
+    names = [word for word in plain if word not in memory]
+    size = [re.sub(r"(?<=[0-9])g?$", "gb", "".join(memory))] if memory else []
+    swapped = [*reversed(names)] if len(names) == 2 else names
     spellings = _spellings()
     # The first developer kit of AGX Orin is another board than the module with as much memory.
-    for joined in (words, [word for word in plain if word not in memory] + kit + memory, plain):
-        if found := spellings.get(re.sub(r"(?<=[0-9])g$", "gb", "".join(joined))):
+    for joined in (words, [*names, *kit, *size], plain, [*names, *size], [*swapped, *size]):
+        if found := spellings.get("".join(joined)):
             return found
     return None
 

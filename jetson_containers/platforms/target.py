@@ -122,13 +122,31 @@ def from_env(env: Mapping[str, str]) -> Parts:
     for name, (kind, convert) in _VARIABLES.items():
         text = env.get(name, "").strip()
         if text:
-            value = convert(text) if text.isascii() and len(text) <= LONGEST else None
+            value = _env_value(text, kind, convert)
             if value is None:
-                raise ConfigError(
-                    f"${name}: `{shown(text)}` is not a valid {kind}", hint=f"unset {name}, or see --target"
-                )
+                raise ConfigError(f"${name}: `{shown(text)}` is not a valid {kind}", hint=_env_hint(name, text, kind))
             collector.add(kind, TargetPart(value=value, text=text, origin=f"${name}"))
     return Parts(**collector.found)
+
+
+def _env_value(text: str, kind: str, convert: Callable[[str], str | None]) -> str | None:
+    """What a variable says, as upstream writes it or as `--target` does: `12.8`, `128`, `cu128`, `CUDA 12.8`."""
+    if not text.isascii() or len(text) > LONGEST:
+        return None
+    value = convert(text)
+    if value is None:
+        recognized, as_target = _recognize("-".join(text.split())) or ("", "")
+        value = as_target if recognized == kind else None
+    return value
+
+
+def _env_hint(name: str, text: str, kind: str) -> str:
+    """What to do about a value that cannot be right: `12,8` and `v12-8` look like 12.8."""
+    numbers = ".".join(re.findall(r"[0-9]+", text[:LONGEST]))
+    meant = text.isascii() and "." in numbers and _env_value(numbers, kind, _VARIABLES[name][1])
+    return (
+        f"did you mean `{numbers}`? Else unset {name}, or see --target" if meant else f"unset {name}, or see --target"
+    )
 
 
 def merge(env: Parts, target: Parts) -> Parts:
@@ -192,7 +210,7 @@ def _cuda(match: re.Match[str]) -> str:
 
 
 _PATTERNS: tuple[tuple[str, str, Callable[[re.Match[str]], str]], ...] = (
-    (r"(?:l4t-?)?r([0-9]+(?:\.[0-9]+){0,3})", "l4t", lambda m: m[1]),
+    (r"(?:r|l4t-?r?)([0-9]+(?:\.[0-9]+){0,3})", "l4t", lambda m: m[1]),
     (r"(3[2-9]\.[0-9](?:\.[0-9]+)?)", "l4t", lambda m: m[1]),  # no Ubuntu and no JetPack is numbered so
     (r"(?:jp|jetpack)-?([4-9])([0-9])", "jetpack", _cuda),
     (r"(?:jp|jetpack)-?([0-9]+(?:\.[0-9]+){0,3}[a-z]*)", "jetpack", lambda m: m[1]),
@@ -200,12 +218,12 @@ _PATTERNS: tuple[tuple[str, str, Callable[[re.Match[str]], str]], ...] = (
     (r"sbsa", "arch", lambda _: "sbsa"),
     (r"x86_64|amd64|x86", "arch", lambda _: "x86_64"),
     (r"aarch64|arm64", "arch", lambda _: "aarch64"),
-    (r"(?:cu|cuda)([0-9]{2})([0-9]{1,2})", "cuda", _cuda),
-    (r"(?:cu|cuda)([0-9]{2})\.([0-9]{1,2})(?:\.[0-9]+)?", "cuda", _cuda),
+    (r"(?:cu|cuda-?)([0-9]{2})([0-9]{1,2})", "cuda", _cuda),
+    (r"(?:cu|cuda-?)([0-9]{2})\.([0-9]{1,2})(?:\.[0-9]+)?", "cuda", _cuda),
     (CPU, "cuda", lambda _: CPU),
-    (r"(?:ubuntu)?([0-9]{2}\.[0-9]{2})", "distro", lambda m: f"ubuntu {m[1]}"),
-    (r"debian([0-9]{2})", "distro", lambda m: f"debian {m[1]}"),
-    (r"(?:py|cp|python)(3)\.?([0-9]{1,2})", "python", lambda m: f"{m[1]}.{m[2]}"),
+    (r"(?:ubuntu-?)?([0-9]{2}\.[0-9]{2})", "distro", lambda m: f"ubuntu {m[1]}"),
+    (r"debian-?([0-9]{2})", "distro", lambda m: f"debian {m[1]}"),
+    (r"(?:py|cp|python-?)(3)\.?([0-9]{1,2})", "python", lambda m: f"{m[1]}.{m[2]}"),
     (r"sm_?([0-9]{2,3})", "sm", lambda m: m[1]),
 )
 

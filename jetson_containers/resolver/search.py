@@ -32,8 +32,7 @@ class BadGuess:
     against: str  # what was chosen
     reason: str  # what the guess says to that
     of_platform: bool = False
-    # To a version that the request names: the image can be made, whether or not its parts were made for each other.
-    gives_way: bool = False
+    of_request: bool = False
 
 
 def bad_guess(solution: Solution) -> BadGuess | None:
@@ -68,7 +67,7 @@ def bad_guess(solution: Solution) -> BadGuess | None:
             chosen = f"`{stronger.spelled}`, which the request names"
             reason = f"`{demand.by}` wants `{demand.spelled}`"
             return BadGuess(
-                package=guesses[guess], by=solution.wanted[guess][0].by, against=chosen, reason=reason, gives_way=True
+                package=guesses[guess], by=solution.wanted[guess][0].by, against=chosen, reason=reason, of_request=True
             )
     return None
 
@@ -126,10 +125,11 @@ def _no_guess(guesses: Sequence[BadGuess]) -> JetsonError:
         if item.package.family == family
     ]
     kind = UnavailablePackageError if first.of_platform else UnsatisfiableError
+    then = "it is then made with what the request names" if first.of_request else "what it wants then counts"
     return kind(
         f"no version of `{family}`{asked} is the default here, and none goes with {first.against}",
         details=list(dict.fromkeys(details)),
-        hint=f"name the version to take, as in `{first.package.name}`: what it wants then counts",
+        hint=f"name the version to take, as in `{first.package.name}`: {then}",
     )
 
 
@@ -163,22 +163,16 @@ class VersionSearch:
         if compiling is not None:
             return self._searched(wanted, None, compiling, image, tuple((pinned or {}).values()))
         guesses: list[BadGuess] = []
-        best: Solution | None = None  # one that can be made, where no guess is compatible with what the request names
         while True:
             try:
                 solution = self._found(wanted)
             except JetsonError:
-                if best is not None:
-                    self.demands.unfit.difference_update(guess.package.name for guess in guesses)
-                    return best
                 if guesses:
                     raise _no_guess(guesses) from None
                 raise
             bad = bad_guess(solution)
             if bad is None:
                 return solution
-            if bad.gives_way and best is None:
-                best, guesses = solution, []
             guesses.append(bad)
             self.demands.unfit.add(bad.package.name)
 

@@ -166,8 +166,8 @@ def read(keys: Keys, shape: Shape) -> tuple[Block, ...]:
 
 # Which kind of layer is where ---------------------------------------------------------------------------------------
 
-_FULL, _SLIDING, _LINEAR, _MAMBA, _CONV, _RECURRENT, _PARALLEL, _NONE = (
-    "attention", "sliding", "linear", "mamba", "conv", "recurrent", "parallel", "none",
+_FULL, _SLIDING, _LINEAR, _MAMBA, _CONV, _RECURRENT, _PARALLEL, _HYBRID, _NONE = (
+    "attention", "sliding", "linear", "mamba", "conv", "recurrent", "parallel", "hybrid", "none",
 )  # fmt: skip
 _AUTO = "auto"  # a feed-forward block, of experts where the layer has them
 _LETTERS = {"M": (_MAMBA, _NONE), "*": (_FULL, _NONE), "-": (_NONE, "mlp"), "E": (_NONE, "moe")}
@@ -213,6 +213,10 @@ def _kinds(keys: Keys, shape: Shape) -> Iterator[tuple[str, str]]:
         return
     if pattern:
         keys.seen.discard("hybrid_override_pattern")
+    if shape.family == "zamba2":
+        places = _hybrid_places(keys, shape)
+        yield from ((_HYBRID if layer in places else _MAMBA, _NONE) for layer in range(shape.layers))
+        return
     named = keys.words("layers_block_type", "layer_types", "block_types", "_block_types")
     # Where feed-forward blocks are layers of their own, no other layer has one.
     single = shape.family == "nemotron_h" or bool({"mlp", "moe"} & set(named))
@@ -226,6 +230,13 @@ def _kinds(keys: Keys, shape: Shape) -> Iterator[tuple[str, str]]:
         if not mixer:  # an unknown kind: attention is the larger guess, and it is reported
             keys.seen -= {"layers_block_type", "layer_types", "block_types", "_block_types"}
         yield mixer or _FULL, _NONE if single or shape.family in STATE_SPACE else _AUTO
+
+
+def _hybrid_places(keys: Keys, shape: Shape) -> tuple[int, ...]:
+    """The layers of Zamba 2 that go through one of the shared blocks; where nothing says so, every sixth."""
+    if named := keys.words("layers_block_type", "layer_types"):
+        return tuple(layer for layer, word in enumerate(named) if word == _HYBRID)
+    return keys.numbers("hybrid_layer_ids") or tuple(range(6, shape.layers, 6))
 
 
 def _mixers(keys: Keys, shape: Shape) -> tuple[str, ...]:
@@ -267,8 +278,11 @@ def _layer(keys: Keys, shape: Shape, layer: int, mixer: str, block: str) -> Bloc
                 layer, shape.layers, "sliding_window", "attention_chunk_size", "attention_window_size",
                 "sliding_window_size",
             )  # fmt: skip
-    if mixer in {_MAMBA, _PARALLEL}:
+    if mixer in {_MAMBA, _PARALLEL, _HYBRID}:
         made, state = _mamba(keys, shape)
+        matrices += made
+    if mixer == _HYBRID:
+        made, cache = _shared_block(keys, shape, layer)
         matrices += made
     if mixer in {_LINEAR, _CONV, _RECURRENT}:
         made, state = {_LINEAR: _linear, _CONV: _conv, _RECURRENT: _recurrent}[mixer](keys, shape)
@@ -318,6 +332,33 @@ def _attention_of(keys: Keys, shape: Shape, layer: int, *, sliding: bool) -> tup
     return matrices, cache, 0
 
 
+def _shared_block(keys: Keys, shape: Shape, layer: int) -> tuple[list[Matrix], int]:
+    """What a hybrid layer of Zamba 2 has beside Mamba: one of a few shared blocks in turn, and what is its own.
+
+    The shared block sees the model's input as well, so its attention is twice as wide. The layer that uses a block
+    first holds it, and a token goes through it as often as layers use it.
+    """
+    places, blocks = _hybrid_places(keys, shape), keys.number("num_mem_blocks") or 1
+    nth = places.index(layer)
+    used = len(places[nth::blocks]) if nth < blocks else 0
+    hidden, wide = shape.hidden, 2 * shape.hidden
+    width = keys.number("num_attention_heads") * keys.number("attention_head_dim") or wide
+    inner, rank = keys.number("intermediate_size") or 4 * hidden, keys.number("adapter_rank") or 128
+    shared = [
+        *[("query", wide, width), ("key", wide, width), ("value", wide, width), ("attention_output", width, hidden)],
+        *[("gate", hidden, inner), ("up", hidden, inner), ("down", inner, hidden)],
+    ]
+    own = [("other", hidden, hidden)]
+    if keys.get("use_shared_mlp_adapter") is not False:
+        own += [("small", hidden, rank), ("small", rank, 2 * inner)]
+    if keys.get("use_shared_attention_adapter") is True:
+        own += [("small", wide, rank), ("small", rank, wide)] * 3
+    return [
+        *(Matrix(role=role, inputs=inputs, outputs=outputs, used=used) for role, inputs, outputs in shared if used),
+        *(Matrix(role=role, inputs=inputs, outputs=outputs) for role, inputs, outputs in own),
+    ], 2 * width
+
+
 # The width of a head where a layer attends to everything, which the family's class assumes.
 _GLOBAL_WIDTHS = {"gemma4": 512, "gemma4_unified": 512}
 
@@ -365,7 +406,7 @@ def _latent(keys: Keys, shape: Shape, heads: int, rank: int) -> tuple[list[Matri
 
 def _mamba(keys: Keys, shape: Shape) -> tuple[list[Matrix], int]:
     """The first Mamba, or the second, which has heads."""
-    heads = keys.number("mamba_num_heads", "mamba_n_heads", "num_heads")
+    heads = keys.number("mamba_num_heads", "mamba_n_heads", "n_mamba_heads", "num_heads")
     size = keys.number("mamba_head_dim", "mamba_d_head", "head_dim" if shape.family == "mamba2" else "mamba_headdim")
     expand = keys.number("mamba_expand", "expand") or 2
     inner = keys.number("mamba_d_ssm", "mamba_intermediate_size") or heads * size or expand * shape.hidden

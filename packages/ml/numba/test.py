@@ -35,3 +35,4 @@ a = np.arange(1000.0)
 assert np.array_equal(squares(a), a * a)
 assert hypotenuse(3.0, 4.0) == 5.0
 print("threading layer:", numba.threading_layer())
+assert numba.threading_layer() == "omp", "the one for OpenMP is not loaded"

@@ -31,7 +31,8 @@ GOLDEN = UNIT_DIR / "golden" / "autotag"
 IDS = sorted(
     path.parent.name
     for path in HOSTS.glob("*/uname.machine")
-    if not path.parent.name.startswith(("orin-older-than-table", "orin-unknown-major"))  # refused: it would be a guess
+    # Refused, as it would be a guess.
+    if not path.parent.name.startswith(("orin-older-than-table", "orin-unknown-major", "thor-older-than-family"))
 )
 PACKAGES = ("mlc", "llama_cpp", "pytorch", "vllm", "l4t-pytorch", "ros")
 

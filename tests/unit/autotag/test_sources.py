@@ -175,7 +175,7 @@ def test_autotag_asks_only_the_registry_that_a_request_names(tmp_path: Path) -> 
         ("r38.2", "ollama", "ghcr.io/nvidia-ai-iot/ollama:r38.2.arm64-sbsa-cu130-24.04"),
         ("r36.4.3", "ollama", "ollama/ollama:0.40.0"),
         ("r35.4.1", "ollama", "ollama/ollama:0.40.0"),
-        ("r38.2", "sglang", "nvcr.io/nvidia/sglang:25.10-py3"),
+        ("r38.2", "sglang", "nvcr.io/nvidia/sglang:26.01-py3"),
         ("agx-thor,r39.2", "sglang", "nvcr.io/nvidia/sglang:26.01-py3"),
         ("agx-orin-64gb,r39.2", "sglang", None),
         ("x86_64,cu130", "sglang", "lmsysorg/sglang:v0.5.12-cu130"),

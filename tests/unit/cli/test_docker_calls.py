@@ -152,6 +152,8 @@ def test_run_refuses_a_command_in_the_place_of_the_image(
     assert said.out == ""
     assert "`python3` is a command" in said.err
     assert "`python3:latest`" in said.err
+    assert main(["run", "--target", TARGET, "--dry-run", "trtexec", "--help"]) == 2  # which no host has
+    assert "`trtexec` is a command" in capsys.readouterr().err
     assert main(["run", "--target", TARGET, "--dry-run", "redis-tool"]) == 0
     assert main(["run", "--target", TARGET, "--dry-run", "python3:latest", "-c", "1"]) == 0
     assert calls()

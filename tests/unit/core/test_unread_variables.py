@@ -36,6 +36,11 @@ def test_unknown_settings_hint_asks_for_the_near_one() -> None:
         (["DOCKER_CCACHE", "PATH", "NODE_VERSION"], True, ["DOCKER_CCACHE"]),
         (["PYTORCH_FORCE_BUILD", "USE_OLLAMA"], True, ["PYTORCH_FORCE_BUILD", "USE_OLLAMA"]),
         (["PYTORCH_FORCE_BUILD", "USE_OLLAMA", "INDEX_HOST"], False, ["INDEX_HOST"]),
+        (
+            ["SCP_UPLOAD_PASS", "DEVPI_URL", "JC_BUILD_SUCCESS_WEBHOOK_URL", "SCP_UPLOADED"],
+            False,
+            ["DEVPI_URL", "JC_BUILD_SUCCESS_WEBHOOK_URL", "SCP_UPLOAD_PASS"],
+        ),
         (["ROS_DISTRO", "DOCKER_HOST", "HF_TOKEN"], True, []),
     ],
 )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CPU = ("x86_64-cpu",)
 SHA = "0123456789abcdef" * 4
 COMMIT = "0123456789" * 4
+TOKEN = "gh" + "p_" + "aB3dE6gH9jK2mN5pQ8rT"  # of the form of one, and nobody's
 FINGERPRINT = COMMIT.upper()
 FROM = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
 GOOD_HEADER = "license: MIT\ndocs: A package.\ntest: test.sh\nsource: {apt: hello=1}\n"
@@ -178,6 +179,8 @@ INSTRUCTIONS = [
     ("env-leak", "ENV A=1 PIP_INDEX_URL=https://x.org\n", "ENV PIP_NO_CACHE_DIR=1\n"),
     ("env-leak", "ENV DEBIAN_FRONTEND noninteractive\n", "ARG DEBIAN_FRONTEND=noninteractive\n"),
     ("env-leak", "ENV https_proxy=http://p\n", "ENV LANG C.UTF-8\n"),
+    ("env-leak", f"    # ENV X={TOKEN}\n", "# ENV X=hf_YOUR_TOKEN_GOES_HERE\n"),
+    ("env-leak", f"RUN hello --key {TOKEN}\n", "RUN hello sk-learn-contrib-tools9 task-management2026\n"),
 ]
 
 

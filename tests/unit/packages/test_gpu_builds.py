@@ -165,7 +165,7 @@ def test_plan_says_what_a_recipe_warns_of(target: str, request_: str, said: str)
 
 
 def test_numba_is_installed_without_the_layer_whose_library_is_missing(tmp_path: Path) -> None:
-    """The image has no TBB; the layers beside it stay, and numba-cuda is installed where it is asked for."""
+    """The image has no TBB and gets OpenMP's library; the other layers stay, and numba-cuda comes where asked for."""
     layers = tmp_path / "place/numba/np/ufunc"
     layers.mkdir(parents=True)
     for name in ("tbbpool", "omppool", "workqueue"):
@@ -182,5 +182,6 @@ def test_numba_is_installed_without_the_layer_whose_library_is_missing(tmp_path:
     )
     assert done.returncode == 0, done.stderr
     assert sorted(file.name.partition(".")[0] for file in layers.iterdir()) == ["omppool", "workqueue"]
+    assert " libgomp1 " in (TREE / "ml/numba/Dockerfile").read_text()
     log = (tmp_path / "log").read_text()
     assert [Path(line.split()[-1]).name for line in log.splitlines()] == ["numba-9.9.lock", "numba-cuda-0.8.lock"]

@@ -30,6 +30,12 @@ class TestEnvironment:
             ({"CUDA_ARCH": "sbsa"}, "sbsa-cu132-24.04"),
             ({"CUDA_ARCH": "tegra-aarch64", "L4T_VERSION": "36.3.0", "SYSTEM_ARCH": "aarch64"}, "r36.3-cu122-22.04"),
             ({"L4T_VERSION": "", "CUDA_VERSION": ""}, "r36.4-cu126-22.04"),
+            ({"CUDA_VERSION": "cu128"}, "r36.4-cu128-22.04"),
+            ({"CUDA_VERSION": "CUDA 12.8"}, "r36.4-cu128-22.04"),
+            ({"L4T_VERSION": "L4T 36.3.0"}, "r36.3-cu122-22.04"),
+            ({"JETPACK_VERSION": "JetPack 5.1.2"}, "r35.4-cu114-20.04"),
+            ({"PYTHON_VERSION": "py312"}, "r36.4-cp312-cu126-22.04"),
+            ({"LSB_RELEASE": "Ubuntu 24.04"}, "r36.4-cu126-24.04"),
         ],
     )
     def test_environment_variables_of_upstream_mean_what_they_meant(self, env: dict[str, str], tag: str) -> None:
@@ -68,6 +74,19 @@ class TestEnvironment:
         assert isinstance(error, ConfigError)
         assert f"${next(iter(env))}" in error.message
         assert error.hint
+
+    @pytest.mark.parametrize(
+        ("env", "meant"),
+        [
+            ({"CUDA_VERSION": "12,8"}, "`12.8`"), ({"CUDA_VERSION": "v12-8"}, "`12.8`"),
+            ({"L4T_VERSION": "36,4,3"}, "`36.4.3`"), ({"PYTHON_VERSION": "3,12"}, "`3.12`"),
+        ],
+    )  # fmt: skip
+    def test_environment_variable_with_other_separators_says_what_is_meant(
+        self, env: dict[str, str], meant: str
+    ) -> None:
+        """Numbers that are separated otherwise are not guessed, but named."""
+        assert f"did you mean {meant}?" in str(failure(env=env).hint)
 
     @pytest.mark.parametrize(
         ("env", "both"),

@@ -26,6 +26,13 @@ class TestTargets:
             ("r36.4.3", "r36.4-cu126-22.04", (87,)),
             ("R36.4.3", "r36.4-cu126-22.04", (87,)),
             ("r36.4", "r36.4-cu126-22.04", (87,)),
+            ("L4T 36.4.3", "r36.4-cu126-22.04", (87,)),
+            ("l4t35.4.1", "r35.4-cu114-20.04", (72, 87)),
+            ("L4T R36.3", "r36.3-cu122-22.04", (87,)),
+            ("JetPack 6.2, CUDA 12.8", "r36.4-cu128-22.04", (87,)),
+            ("r36.4.3 cuda-12.8 Ubuntu 24.04", "r36.4-cu128-24.04", (87,)),
+            ("r36.4.3,Python 3.12", "r36.4-cp312-cu126-22.04", (87,)),
+            ("x86_64,Debian 12,cpu", "x86_64-cpu-debian12", ()),
             ("r35.4", "r35.4-cu114-20.04", (72, 87)),
             ("r36", "r36.5-cu126-22.04", (87,)),
             ("jp6.2", "r36.4-cu126-22.04", (87,)),
@@ -133,7 +140,7 @@ class TestTargets:
             ("nano,cu118", ("`cu118`", "`nano`"), "10.2"),
             ("jp5,cu124", ("`cu124`", "`jp5`"), "12.2"),
             ("thor,cu128", ("`cu128`", "`thor`"), "13.0"),
-            ("r38.4,cu131", ("`cu131`", "`r38.4`"), "13.0, 13.2"),
+            ("r38.4,cu133", ("`cu133`", "`r38.4`"), "13.0, 13.1, 13.2"),
             ("xavier-nx-8gb,r36.4.3", ("`xavier-nx-8gb`", "`r36.4.3`"), "does not run L4T 36.4.3"),
             ("orin-nx-16gb,r38.4", ("`orin-nx-16gb`", "`r38.4`"), "does not run"),
             ("xavier-nx-8gb,jp6", ("`xavier-nx-8gb`", "`jp6`"), "no release"),
@@ -165,7 +172,6 @@ class TestTargets:
     @pytest.mark.parametrize(
         ("target", "words"),
         [
-            ("r38.0", "L4T 38.0 is not known"),
             ("jp6.9", "no such JetPack"),
             ("x86_64,cu999", "no such CUDA"),
             ("x86_64,cu127", "no such CUDA"),
@@ -224,6 +230,16 @@ class TestTargets:
         platform = detect(PC, {}, "cu130")
         assert str(platform.cuda) == "13.0"
         assert any("12.8" in notice for notice in platform.notices)
+
+    @pytest.mark.parametrize(
+        ("text", "noted"),
+        [("r38.4,cu131", True), ("agx-thor,r38.2.1,cu132", True), ("r39.2,cu131", False), ("r36.4.3,cu128", False)],
+    )
+    def test_parse_target_notes_a_cuda_that_only_minor_versions_allow(self, text: str, noted: bool) -> None:
+        """JetPack 7 runs newer minor versions of CUDA 13, and it is said what they cannot do there."""
+        platform = parse_target(text)
+        assert any("no PTX" in notice for notice in platform.notices) == noted
+        assert str(platform.cuda).replace(".", "") in text
 
     def test_parse_target_notes_a_guessed_release(self) -> None:
         """A guessed release gets a notice."""

@@ -186,7 +186,9 @@ def test_commands_without_help_need_the_environment(command: list[str], empty: t
     assert "the virtual environment" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["-k"], ["--lf"], ["no/such/file"], ["--no-engine", "-y"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["-k"], ["--lf"], ["no/such/file"], ["scripts"], ["--no-engine", "-y"]], ids=" ".join
+)
 def test_script_checks_its_arguments_first(arguments: list[str], empty: tuple[dict[str, str], Path]) -> None:
     """The arguments of test.sh are checked before anything is installed."""
     env, log = empty
@@ -195,6 +197,40 @@ def test_script_checks_its_arguments_first(arguments: list[str], empty: tuple[di
     assert arguments[-1] in done.stderr
     assert "usage: ./test.sh" in done.stderr
     assert log.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        ([], ["tests/lint tests/unit tests/faults", "tests/real", "tests/faults/real"]),
+        (["-k", "names"], ["tests/lint tests/unit tests/faults", "tests/real", "tests/faults/real"]),
+        (["."], ["tests/lint tests/unit tests/faults", "tests/real", "tests/faults/real"]),
+        (["tests/unit/cli"], ["tests/unit/cli"]),
+        (["./tests/lint", "tests/unit/test_a.py::test_b[x/y]"], ["tests/lint tests/unit/test_a.py::test_b[x/y]"]),
+        (["tests/real/test_c.py"], ["tests/real/test_c.py"]),
+        (["tests/faults"], ["tests/faults", "tests/faults/real"]),
+        (["--no-engine", "tests/faults", "tests/real"], ["tests/faults"]),
+    ],
+    ids=str,
+)
+def test_script_runs_only_the_tests_that_the_user_named(
+    arguments: list[str], runs: list[str], bare: dict[str, str]
+) -> None:
+    """Each part of the tests is run with the paths that lie in it, and left out where none does."""
+    folder = Path(bare["HOME"])
+    for name in ("tests/lint", "tests/unit/cli", "tests/faults/real", "tests/real"):
+        (folder / name).mkdir(parents=True)
+    for name in ("tests/unit/test_a.py", "tests/real/test_c.py", "requirements-dev.txt", "venv/.dev"):
+        (folder / name).touch()
+    (folder / "bin" / "realpath").symlink_to(shutil.which("realpath") or "")
+    (folder / "bin" / "docker").symlink_to("/bin/true")
+    python = folder / "venv" / "bin" / "python"
+    python.unlink()
+    python.write_text('#!/bin/bash\n[ "$2" != pytest ] || echo "${@:4}"\n')
+    python.chmod(0o755)
+    done = as_nobody("./test.sh", *arguments, env=bare)
+    assert done.returncode == 0, done.stderr
+    assert [re.split(r" -\w", line)[0] for line in done.stdout.splitlines()] == runs
 
 
 def test_script_names_the_packages_it_installs() -> None:

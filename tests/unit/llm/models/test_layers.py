@@ -65,6 +65,17 @@ def test_layers_count_the_published_active_parameters(name: str, billions: float
     assert (active_weights(read) + head * (1 if read.tied else 2)) / 1e9 == pytest.approx(billions, rel=0.13)
 
 
+def test_layers_of_a_shared_block_hold_it_once_and_use_it_often() -> None:
+    """Blocks that layers share are in the file once; a token goes through one at each of these layers, which cache."""
+    config = BY_NAME["Zyphra/Zamba2-7B-Instruct"]
+    read, places = from_hf(config), len(config["hybrid_layer_ids"])
+    block = 3 * 7168 * 7168 + 7168 * 3584 + 3 * 3584 * 14336
+    assert active_weights(read) - linear_weights(read) == (places - 2) * block
+    assert kept(config, 4096) == places * 2 * 7168 * 4096
+    alike = {**config, "hybrid_layer_ids": [1, 2], "num_hidden_layers": 3}
+    assert linear_weights(from_hf(alike)) == active_weights(from_hf(alike))
+
+
 def test_layers_count_their_own_embeddings_and_widths() -> None:
     """Embeddings of each layer and widths as a list are counted."""
     read = from_hf(GEMMA3N)

@@ -283,11 +283,17 @@ def test_guess_is_one_that_goes_with_the_version_of_the_request() -> None:
     assert order(found, "engine:2.6", "vision:0.26.0") == ["engine:2.6", "vision:0.26.0"]
 
 
-def test_guess_gives_way_where_none_goes_with_the_version_of_the_request() -> None:
-    """Upstream makes such an image, so it is made, with a notice, of the version that was taken before."""
-    resolution = solve(engines("engine:2.13", *VISIONS), ["engine:2.6", "vision"])
-    assert [item.name for item in resolution.packages] == ["engine:2.6", "vision:0.28.0"]
-    assert any("`vision:0.28.0` asks for `engine:2.13` and gets `engine:2.6`" in note for note in resolution.notices)
+@pytest.mark.parametrize("requests", [("engine:2.6", "vision"), ("vision", "engine:2.6"), ("app", "engine:2.6")])
+def test_guess_overrules_no_version_of_the_request(requests: tuple[str, ...]) -> None:
+    """Where no version goes with what the request names, none is taken, and a version that is named is."""
+    found = engines("engine:2.13", *VISIONS, legacy("app", "vision"))
+    with pytest.raises(UnsatisfiableError, match=r"goes with `engine:2\.6`, which the request names") as caught:
+        solve(found, requests)
+    assert list(caught.value.details) == [
+        "`vision:0.28.0` wants `engine:2.13`", "`vision:0.26.0` wants `engine:2.11`",
+    ]  # fmt: skip
+    assert "`vision:0.28.0`: it is then made with what the request names" in str(caught.value.hint)
+    assert order(found, "engine:2.6", "vision:0.28.0") == ["engine:2.6", "vision:0.28.0"]
 
 
 # --- a tree of upstream's format beside ours
