@@ -337,7 +337,6 @@ def test_auto_gptq_comes_from_the_repository_whose_kernels_have_their_headers() 
         ("r35.4.1", "tvm:0.15.0", "TVM_REF", "51fb0f491cddae8c4f2ec661389355df89f77af1"),
         ("r35.4.1", "lmdeploy:0.2.5", "LMDEPLOY_REF", "c5f4014842fc817a3bdf3a57cee6d76c089fe629"),
         ("r36.4.3", "exllama:v3", "EXLLAMA_REF", "820e5063f394f3e3e566842d18f8d850dd030dff"),
-        ("r36.4.3", "exllama:v2", "EXLLAMA_REF", "6a2d8311408aa23af34e8ec32e28085ea68dada7"),
         ("r36.4.3", "mlc:d1ea69a", "MLC_REF", "d1ea69a87280e821611643958bfec385b62dafd3"),
         ("r36.4.3", "tvm:0.22.0", "TVM_REF", "c2028da5ac03055f30a52b492260f37b9650ac03"),
         ("r36.4.3", "tvm:0.24.dev0", "TVM_REF", "c2028da5ac03055f30a52b492260f37b9650ac03"),

@@ -291,18 +291,41 @@ def test_recipes_that_fetch_from_git_record_the_commits() -> None:
         assert f"record_source {name} " in text, name
 
 
-def test_nar_hash_of_a_tree_is_that_of_nix(tmp_path: Path) -> None:
-    """The expected hash is what `nix-hash --type sha256` prints for the same tree."""
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "a").write_text("hi\n")
-    (tmp_path / "sub" / "x").write_text("#!/bin/sh\n")
-    (tmp_path / "sub" / "x").chmod(0o755)
-    (tmp_path / "l").symlink_to("a")
-    program = [sys.executable, str(TREE / "llm/exllama/tree_hash.py"), str(tmp_path)]
-    good = "cffc06d0f004c5fb33a1b3ec8cd2014499af5ce06285cd270beaa094c78d8c69"
-    assert subprocess.run([*program, good], check=False, capture_output=True).returncode == 0
-    (tmp_path / "a").write_text("ho\n")
-    assert subprocess.run([*program, good], check=False, capture_output=True).returncode == 1
+TORCH = """
+class CUDAExtension:
+    def __init__(self, name, sources, extra_compile_args):
+        print(name, *sources)
+BuildExtension = None
+"""
+
+
+def test_exllamav2s_extension_is_made_of_every_source_in_its_wheel(tmp_path: Path) -> None:
+    """What setup() would compile is asked for without PyTorch: C++ and CUDA files at every depth, and no headers."""
+    (tmp_path / "torch/utils").mkdir(parents=True)
+    (tmp_path / "torch/utils/cpp_extension.py").write_text(TORCH)
+    (tmp_path / "setuptools.py").write_text("def setup(**options): assert options['ext_modules']\n")
+    for name in ("ext.cpp", "cuda/q.cu", "cuda/q.cuh", "cuda/units/one.cu", "cpp/sampling.cpp", "cpp/sampling.h"):
+        (tmp_path / "exllamav2/exllamav2_ext" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "exllamav2/exllamav2_ext" / name).touch()
+    script = str(TREE / "llm/exllama/extension.py")
+    env = {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=env, check=True, capture_output=True, text=True)
+    folder = "exllamav2/exllamav2_ext/"
+    names = ("cpp/sampling.cpp", "cuda/q.cu", "cuda/units/one.cu", "ext.cpp")
+    assert done.stdout.split() == ["exllamav2_ext", *(folder + name for name in names)]
+
+
+def test_exllamav2_comes_from_the_file_that_its_lock_pins() -> None:
+    """It is compiled from the wheel that the image gets: one entry of one lock, which the build finds by its name."""
+    package = load("r36.4.3").find("exllama:v2")
+    assert "EXLLAMA_REF" not in package.build_args
+    assert package.source["python"] == "exllamav2==0.3.2"
+    lock = TREE / "llm/exllama/exllamav2-0.3.2.lock"
+    expression = re.search(r'sed -n "(.*?)" "\$here', (TREE / "llm/exllama/build.sh").read_text())
+    assert expression
+    script = f'EXLLAMA_PACKAGE=exllamav2; sed -n "{expression[1]}" "{lock}"'
+    found = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout
+    assert re.fullmatch(r"exllamav2==0\.3\.2 \\\n +--hash=sha256:[0-9a-f]{64}\n", found)
 
 
 @pytest.mark.parametrize(
