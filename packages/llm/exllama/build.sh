@@ -26,17 +26,17 @@ compile_wheel() { # the extension alone: the image gets the wheel itself, with w
     mkdir -p /artifacts/opt/sources
     tr -d '\\\n' < "$pin" | tee /artifacts/opt/sources/exllama
     (cd "$work/source" && "$python" "$here/extension.py" build_ext --build-temp "$work/objects" \
-        --build-lib "/artifacts$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')")
+        --build-lib "/artifacts$site")
 }
 
 mkdir -p "$work"
+site=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])') # of the image, before the other python3 is found
 python3 -m venv --system-site-packages "$work/venv"
 # the virtual environment of the image, where torch is, is not what `--system-site-packages` means
-python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' \
-    > "$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/image.pth"
+echo "$site" > "$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/image.pth"
 "$python" -m pip install --no-cache-dir --no-deps --ignore-installed --require-hashes -r "$here/build-tools.lock"
 export PATH=$work/venv/bin:$PATH MAX_JOBS="${MAX_JOBS:-$(nproc)}"
 if [ -n "${EXLLAMA_REF:-}" ]; then compile_commit; else compile_wheel; fi
 # without the extension the package would compile it on first use, for half an hour
-find /artifacts -name 'exllamav*_ext*.so' | grep . || { echo "the package has no compiled extension" >&2; exit 1; }
+find "/artifacts$site" -name 'exllamav*_ext*.so' | grep . || { echo "the package has no compiled extension" >&2; exit 1; }
 rm -rf "$work"
