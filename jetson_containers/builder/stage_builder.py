@@ -155,6 +155,7 @@ class StageBuilder:
         cache = LayerCache()
         image = None if self.options.forced else self.store.find(node)
         if image is not None:
+            self.store.drop_replaced(node.stage.image)
             recorded = package_tests.of_package(labels.read(image.labels).tests, node.stage.package)
             self.store.adopt(image, node, self._labels(node, recorded))
             state, log, seconds = "cached", None, 0.0

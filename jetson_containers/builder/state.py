@@ -80,11 +80,14 @@ class BuildState:
             with contextlib.suppress(OSError):
                 self._claims.mkdir(parents=True, exist_ok=True)
                 path = self._claims / f"{os.getpid()}-{os.urandom(4).hex()}"
-                file = stack.enter_context(path.open("x", encoding="ascii"))
+                unready = path.with_name(path.name.replace("-", "."))  # `in_use` takes what has no lock for left over
+                file = stack.enter_context(unready.open("x", encoding="ascii"))
                 stack.callback(path.unlink, missing_ok=True)
+                stack.callback(unready.unlink, missing_ok=True)
                 files.try_lock(file.fileno())
                 file.write("\n".join(keys))
                 file.flush()
+                unready.rename(path)
             yield
 
     def in_use(self) -> frozenset[str]:

@@ -21,13 +21,17 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.absent: frozenset[str] = frozenset()  # keys of which a look at the whole store found no image
+        self._kept: set[str] = set()  # names beside which `find` saw the old image of a process that was killed
         self._free: set[str] = set()  # names that no image had when `find` last looked, and nothing was named since
 
     def find(self, node: Node) -> LocalImage | None:
         """Find a stage's image: under its own name if it has it, else a final whose stages were pruned."""
-        named = self.engine.images_named([node.stage.image])
-        if image_named(node.stage.image, named) is None:
-            self._free.add(node.stage.image)
+        name = node.stage.image
+        named = self.engine.images_named([name, _aside(name)])
+        if image_named(name, named) is None:
+            self._free.add(name)
+        if image_named(_aside(name), named) is not None:
+            self._kept.add(name)
         return self._among(named, [node]).get(node.stage.key)
 
     def find_all(self, nodes: Sequence[Node]) -> dict[str, LocalImage]:
@@ -59,6 +63,13 @@ class Store:
         with self.replacing(reference):
             self.engine.label(reference, reference, new)
 
+    def drop_replaced(self, reference: str) -> None:
+        """Remove what `replacing` kept in a process that was killed; the caller holds the lock of the stage."""
+        if reference in self._kept:
+            self._kept.discard(reference)
+            with contextlib.suppress(JetsonError):  # in use by a container: `prune` takes it later
+                self.engine.untag(_aside(reference))
+
     @contextlib.contextmanager
     def replacing(self, reference: str) -> Iterator[None]:
         """While the name moves to a new image, keep the old one named; then remove it instead of leaving `<none>`.
@@ -67,7 +78,7 @@ class Store:
         """
         before = None if reference in self._free else self.engine.image(reference)
         self._free.discard(reference)
-        aside = f"{reference}.old"
+        aside = _aside(reference)
         if before is not None:
             self.engine.tag(reference, aside)
         try:
@@ -76,6 +87,11 @@ class Store:
             if before is not None:
                 with contextlib.suppress(JetsonError):  # in use by a container: `prune` takes it later
                     self.engine.untag(aside)
+
+
+def _aside(reference: str) -> str:
+    """The name that an image has while its own moves to another."""
+    return f"{reference}.old"
 
 
 def image_of_stage(node: Node, images: Iterable[LocalImage]) -> LocalImage | None:

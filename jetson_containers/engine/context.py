@@ -50,12 +50,20 @@ class Prepared:
 
 @contextlib.contextmanager
 def prepared(
-    request: BuildRequest, builder: Builder, *, base_user: str = "", local: bool = True, target: str = ""
+    request: BuildRequest,
+    builder: Builder,
+    *,
+    base_user: str = "",
+    local: bool = True,
+    target: str = "",
+    slow_secrets: bool = False,
 ) -> Iterator[Prepared]:
     """Lay out a build. `base_user` is the user of the base image; `local` says that the engine is on this machine.
 
     `target` is its name in a bake. There the Dockerfile bears it, because an error names nothing but the file, and the
     number of compile jobs is a secret, because before buildx 0.25 no target can be given an extra host.
+
+    With `slow_secrets` (`Capabilities.slow_secrets`) the commands read the script only where there is something in it.
 
     Raises ConfigError for a bundle, wheelhouse or context that is not there.
     """
@@ -69,7 +77,13 @@ def prepared(
         if request.wheelhouse is not None and not mounts:
             _check_reachable(request, local=local)
             wheels = stack.enter_context(serve(request.wheelhouse))
-        text = prepared_text(request, mounts=mounts, base_user=base_user, jobs_secret=bool(target))
+        text = prepared_text(
+            request,
+            mounts=mounts,
+            base_user=base_user,
+            jobs_secret=bool(target),
+            reads_script=mounts and (bool(_script(request)) or not slow_secrets),
+        )
         file = work / (f"{target}{DOCKERFILE}" if target else "Dockerfile")
         file.write_text(text, encoding="utf-8")
         bundle = bool(request.ca_bundle) and (not mounts or inject.mounts_ca_bundle(text))
@@ -133,12 +147,14 @@ def _for_builder(request: BuildRequest, *, mounts: bool) -> BuildRequest:
     return replace(request, index_url=index, variables=variables, mirrors={})
 
 
-def prepared_text(request: BuildRequest, *, mounts: bool, base_user: str = "", jobs_secret: bool = False) -> str:
+def prepared_text(
+    request: BuildRequest, *, mounts: bool, base_user: str = "", jobs_secret: bool = False, reads_script: bool = False
+) -> str:
     """The Dockerfile as it is given to the builder."""
     path = request.context / "Dockerfile"
     text = inject.with_jobs(request.dockerfile, path, secret=jobs_secret) if request.jobs else request.dockerfile
     return inject.prepare(
-        inject.with_mirrors(text, path, everywhere=bool(_script(request))) if mounts else text,
+        inject.with_mirrors(text, path, everywhere=bool(_script(request))) if reads_script else text,
         mounts=mounts,
         ca_bundle=request.ca_bundle is not None,
         wheelhouse=request.wheelhouse is not None,

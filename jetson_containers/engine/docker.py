@@ -173,7 +173,13 @@ class DockerEngine:
         self._fetch_named(request, on_line)
         capabilities, client = self._found
         local = client.endpoint.startswith("unix:")
-        with prepared(request, capabilities.builder, base_user=self._base_user(request), local=local) as ready:
+        with prepared(
+            request,
+            capabilities.builder,
+            base_user=self._base_user(request),
+            local=local,
+            slow_secrets=capabilities.slow_secrets,
+        ) as ready:
             command = argv.build(
                 capabilities,
                 ready.request,
@@ -246,7 +252,9 @@ class DockerEngine:
         capabilities, client = self._found
         with contextlib.ExitStack() as stack:
             builds = [
-                stack.enter_context(prepared(request, Builder.BUILDX, target=names[request.tag]))
+                stack.enter_context(
+                    prepared(request, Builder.BUILDX, target=names[request.tag], slow_secrets=capabilities.slow_secrets)
+                )
                 for request in requests
             ]
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")))

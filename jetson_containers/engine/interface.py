@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 class BuildTimeoutError(BuildError):
     """A stage that took longer than its `timeout`; the build was stopped."""
+
+
+# The first engine with that fault (docker/buildx issue 2479; measured with 26.1.5), the first that surely has none.
+_SLOW_SECRETS = ((26, 0), (27, 3))
 
 
 class OutOfMemoryError(BuildError):
@@ -73,6 +78,12 @@ class Capabilities(RunCapabilities):
     def mounts(self) -> bool:
         """Whether `RUN --mount` works."""
         return self.builder is not Builder.LEGACY
+
+    @property
+    def slow_secrets(self) -> bool:
+        """Whether each RUN with a secret reads all files of its image first: BuildKit 0.13 to its change 5251."""
+        found = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", self.server_version)
+        return self.mounts and bool(found and _SLOW_SECRETS[0] <= (int(found[1]), int(found[2])) < _SLOW_SECRETS[1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers.builder.state import BuildState
+from jetson_containers.core import files
 from tests.paths import ROOT_DIR
 from tests.unit.builder.helpers import BUILDKIT_CACHED, BUILDKIT_HALF, BUILDKIT_NEW, LEGACY_CACHED, Site, chain
 
@@ -86,6 +87,24 @@ def test_state_forgets_what_a_killed_run_stood_on(tmp_path: Path) -> None:
         child.kill()
     assert len(list((tmp_path / "runs").iterdir())) == 1
     assert BuildState(tmp_path).in_use() == frozenset()
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_state_claim_is_never_seen_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks between the making of a claim and its lock does not take it for one of a killed run."""
+    state = BuildState(tmp_path)
+    lock = files.try_lock
+
+    def asked_meanwhile(descriptor: int) -> bool:
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "try_lock", lock)
+            assert BuildState(tmp_path).in_use() == frozenset()
+        return lock(descriptor)
+
+    monkeypatch.setattr(files, "try_lock", asked_meanwhile)
+    with state.claim(["sha256:a"]):
+        monkeypatch.undo()
+        assert BuildState(tmp_path).in_use() == {"sha256:a"}
     assert list((tmp_path / "runs").iterdir()) == []
 
 

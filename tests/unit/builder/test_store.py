@@ -95,6 +95,20 @@ def test_store_asks_not_again_for_a_name_that_was_free() -> None:
     assert f"{NAME}.old" not in asking.store
 
 
+def test_store_drops_what_a_killed_process_kept(engine: Searched) -> None:
+    """Whoever waited for the stage finds it made, and removes the name of the image before it; no other name."""
+    store = Store(engine)
+    engine.add_image(NAME, labeled(NAME, KEY))
+    engine.add_image("b:1.old", labeled("b:1", KEY))
+    store.find(NODES[0])
+    store.drop_replaced(NAME)
+    assert set(engine.store) == {NAME, "b:1.old"}
+    engine.add_image(f"{NAME}.old", labeled(NAME, KEY))
+    store.find(NODES[0])
+    store.drop_replaced(NAME)
+    assert set(engine.store) == {NAME, "b:1.old"}
+
+
 def test_run_of_a_chain_searches_the_store_once(site: Site) -> None:
     """However long a chain is, all images are listed once, and not at all where every stage is under its name."""
     engine = Searched()

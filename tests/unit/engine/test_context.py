@@ -13,6 +13,7 @@ from jetson_containers.core.errors import ConfigError, NotReadyError, UsageError
 from jetson_containers.dockerfile import inject
 from jetson_containers.engine.context import PREFIX, STALE, prepared, serve, stage, sweep
 from jetson_containers.engine.interface import Builder, BuildRequest
+from tests.fakes import CAPABILITIES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,6 +141,36 @@ def test_prepared_command_without_a_shell_is_left_alone_unless_something_is_conf
         assert (ready.dockerfile.read_text(), ready.request.secrets) == (text, ())
     with prepared(replace(request, ca_bundle=bundle), Builder.BUILDX) as ready:
         assert inject.reads_script(ready.dockerfile.read_text())
+
+
+def test_prepared_text_reads_no_script_where_secrets_are_slow_and_nothing_is_configured(
+    recipe: Path, bundle: Path
+) -> None:
+    """An engine that reads a whole image for each secret is given one only where there is something in it."""
+    request = BuildRequest(context=recipe, dockerfile=RUN, tag="a:1")
+    with prepared(request, Builder.BUILDX, slow_secrets=True) as ready:
+        assert (ready.dockerfile.read_text(), ready.request.secrets) == (RUN, ())
+    with prepared(replace(request, ca_bundle=bundle), Builder.BUILDX, slow_secrets=True) as ready:
+        assert inject.reads_script(ready.dockerfile.read_text())
+
+
+@pytest.mark.parametrize(
+    ("version", "slow"),
+    [
+        ("20.10.24+dfsg1", False),
+        ("25.0.3", False),
+        ("26.0.0", True),
+        ("26.1.5+dfsg1", True),
+        ("27.2.1", True),
+        ("27.3.0", False),
+        ("28.2.2", False),
+        ("unknown", False),
+    ],
+)
+def test_secrets_are_slow_in_these_versions(version: str, slow: bool) -> None:
+    """The legacy builder has none, whatever the version."""
+    assert replace(CAPABILITIES, builder=Builder.BUILDX, server_version=version).slow_secrets is slow
+    assert not replace(CAPABILITIES, builder=Builder.LEGACY, server_version=version).slow_secrets
 
 
 def test_prepared_ca_bundle_is_copied_into_a_staged_context_where_not(recipe: Path, bundle: Path) -> None:
