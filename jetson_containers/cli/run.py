@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jetson_containers.core.errors import UsageError
+from jetson_containers.core.errors import RegistryError, UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.cli.app import App
@@ -71,6 +71,7 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
 def _have(app: App, request: RunRequest) -> None:
     """Pull an image that is not here, with its progress; what the line says of pulling is docker's own affair."""
     from jetson_containers.engine import pull
+    from jetson_containers.engine.docker import NOT_STARTED
     from jetson_containers.launch.options import is_bare
 
     image, line = request.image, request.line
@@ -84,9 +85,13 @@ def _have(app: App, request: RunRequest) -> None:
         return
     if not is_doubtful and not app.settings["offline"]:
         app.console.info(f"pulling image `{image}`")
-    pull.pull_missing(
-        app.engine, image, app.console, offline=app.settings["offline"], hint=hint, platform=line.last("platform")
-    )
+    try:
+        pull.pull_missing(
+            app.engine, image, app.console, offline=app.settings["offline"], hint=hint, platform=line.last("platform")
+        )
+    except RegistryError as error:
+        error.exit_code = NOT_STARTED  # as docker would have ended, for scripts that tell it from their program's code
+        raise
 
 
 def _verified(app: App, request: RunRequest, *, with_podman: bool) -> RunRequest:

@@ -280,7 +280,8 @@ def _error_of(future: Any, package: str) -> JetsonError:
 def _connected(farm: FarmOptions) -> Iterator[Any]:
     """A client of a scheduler. Raises NotReadyError where none answers."""
     library = access.require()
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    for name in ("distributed", "tornado.application"):  # what they would print is said by the errors of this module
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     security = farm.access.security(tls=access.is_tls(farm.address))
     try:
         client = library.Client(farm.address, timeout=CONNECT, security=security, set_as_default=False)

@@ -511,7 +511,7 @@ def test_run_with_an_image_that_no_registry_has_is_an_error(world: World) -> Non
     """`run` with an image that no registry has is an error."""
     missing = "127.0.0.1:9/none:1"
     done = world.run(world.command(missing, "true", launcher="run.sh"))
-    assert (done.returncode, done.stdout) == (125, "")  # docker's own answer comes back untouched
+    assert (done.returncode, done.stdout) == (125, "")  # docker's own code
     assert missing in done.stderr
     assert "Traceback" not in done.stderr
 

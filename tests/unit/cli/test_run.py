@@ -77,6 +77,7 @@ def test_run_says_that_there_is_no_such_image(engine: FakeEngine, started: list[
     with pytest.raises(RegistryError, match="no image `acme/none:1` is here, and none can be pulled") as caught:
         call(engine, tmp_path, "acme/none:1", "ls")
     assert "`$(./autotag …)`" in (caught.value.hint or "")
+    assert caught.value.exit_code == 125  # docker's
     with pytest.raises(NotReadyError, match="offline none is pulled"):
         call(engine, tmp_path, IMAGE, "ls", offline=True)
     assert started == []
