@@ -280,7 +280,8 @@ def _error_of(future: Any, package: str) -> JetsonError:
 def _connected(farm: FarmOptions) -> Iterator[Any]:
     """A client of a scheduler. Raises NotReadyError where none answers."""
     library = access.require()
-    for name in ("distributed", "tornado.application"):  # what they would print is said by the errors of this module
+    # What they would print is said by the errors of this module; Dask gives some of them levels of their own.
+    for name in ("distributed", "distributed.client", "tornado", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     security = farm.access.security(tls=access.is_tls(farm.address))
     try:
