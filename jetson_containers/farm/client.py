@@ -281,6 +281,8 @@ def _connected(farm: FarmOptions) -> Iterator[Any]:
     """A client of a scheduler. Raises NotReadyError where none answers."""
     library = access.require()
     logging.getLogger("distributed").setLevel(logging.ERROR)
+    # It shows a traceback when the scheduler is gone; that becomes an error of ours (`_offers`, `_error_of`).
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     security = farm.access.security(tls=access.is_tls(farm.address))
     try:
         client = library.Client(farm.address, timeout=CONNECT, security=security, set_as_default=False)
