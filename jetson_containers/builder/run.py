@@ -291,6 +291,14 @@ class _Run:
             shown.say(line)
         if self.options.rebuild and not self.options.no_cache:
             shown.say("--rebuild: unchanged commands come from the engine's layer cache; --no-cache runs them again")
+        can = self.engine.capabilities
+        fetching = self.options.ca_bundle or self.options.index_url or self.options.mirrors
+        if fetching and (can.slow_secrets or not can.mounts):
+            named = f"engine {can.server_version}" if can.mounts else "the builder without BuildKit"
+            shown.say(
+                f"{named} has CA bundle, index and mirrors in the keys of its layer cache:"
+                " a build with others repeats the commands of the stages it builds"
+            )
 
     # The work.
 

@@ -13,7 +13,7 @@ from jetson_containers.core.errors import (
     BuildError,
     InterruptedByUserError,
 )
-from jetson_containers.engine.interface import OutOfMemoryError
+from jetson_containers.engine.interface import Builder, OutOfMemoryError
 from jetson_containers.platforms.platform import Arch
 from tests.unit.builder.helpers import GIB, PLATFORM, Site, chain, package, plan, stage
 
@@ -187,6 +187,26 @@ def test_rebuild_says_that_unchanged_commands_come_from_the_cache(site: Site) ->
     assert "--no-cache runs them again" in site.said()
     site.run(chain("a"), rebuild=True, no_cache=True)
     assert "--no-cache runs them again" not in site.said()
+
+
+@pytest.mark.parametrize(
+    ("changes", "index", "expected"),
+    [
+        ({"builder": Builder.LEGACY}, "https://i.invalid/simple", "the builder without BuildKit has"),
+        ({"builder": Builder.BUILDX, "server_version": "26.1.5"}, "https://i.invalid/simple", "engine 26.1.5 has"),
+        ({"builder": Builder.BUILDX, "server_version": "28.2.2"}, "https://i.invalid/simple", ""),
+        ({"builder": Builder.LEGACY}, "", ""),
+    ],
+    ids=["legacy", "slow secrets", "BuildKit", "nothing set"],
+)
+def test_build_says_where_the_layer_cache_knows_how_to_fetch(
+    site: Site, changes: dict[str, Any], index: str, expected: str
+) -> None:
+    """Where an index, mirrors and a CA bundle are in the engine's keys, one line says so."""
+    site.engine.capabilities_ = replace(site.engine.capabilities_, **changes)
+    site.run(chain("a"), index_url=index)
+    found = [line for line in site.said().splitlines() if "in the keys of its layer cache" in line]
+    assert [expected in line for line in found] == [True] * bool(expected)
 
 
 @pytest.mark.parametrize(

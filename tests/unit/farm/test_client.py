@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -267,3 +270,31 @@ def test_farm_gives_an_urgent_stage_to_a_free_worker_that_lacks_its_parent(farm:
     first.release()
     thread.join(30)
     assert len(result[0].results) == 3
+
+
+def test_farm_client_shows_no_traceback_of_a_scheduler_that_was_killed() -> None:
+    """Dask logs a traceback when nobody answers any more; the build ends with an error of ours instead."""
+    argv = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    shown: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = shown.append  # type: ignore[method-assign]
+    logger = logging.getLogger("distributed.client")
+    with subprocess.Popen([*argv, "--no-dashboard"], stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        address = next(line.split()[-1] for line in child.stderr if "Scheduler at:" in line)
+        options = client.FarmOptions(address=address, access=FarmAccess(), labels=())
+        logger.addHandler(handler)
+        try:
+            with client._connected(options) as connected:
+                future = connected.submit(sum, [1, 2], key="one")
+                ended = threading.Event()
+                future.add_done_callback(lambda _future: ended.set())
+                client._offers(connected)  # the scheduler has the task
+                child.kill()
+                assert ended.wait(60)
+                error = client._error_of(future, "a")
+        finally:
+            logger.removeHandler(handler)
+            child.kill()
+    assert (type(error), "the scheduler is gone" in error.message) == (NotReadyError, True)
+    assert shown == []
