@@ -11,10 +11,14 @@ from torch.utils.cpp_extension import BuildExtension, CUDAExtension
 FOLDER = Path("exllamav2", "exllamav2_ext")
 FLAGS = ["-O3"]
 
+LINK = ["-Wl,-rpath,$ORIGIN/torch/lib"]  # beside it, so that it loads whether or not torch was imported before
+
 sources = sorted(str(path) for kind in ("*.cpp", "*.cu") for path in FOLDER.rglob(kind))
 setup(
     name="exllamav2_ext",
     packages=[],
-    ext_modules=[CUDAExtension("exllamav2_ext", sources, extra_compile_args={"cxx": FLAGS, "nvcc": FLAGS})],
+    ext_modules=[
+        CUDAExtension("exllamav2_ext", sources, extra_compile_args={"cxx": FLAGS, "nvcc": FLAGS}, extra_link_args=LINK)
+    ],
     cmdclass={"build_ext": BuildExtension},
 )

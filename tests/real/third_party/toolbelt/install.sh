@@ -22,7 +22,7 @@ pip3 wheel --no-deps --wheel-dir="$PIP_WHEEL_DIR" iniconfig
 twine upload --verbose "$PIP_WHEEL_DIR"/iniconfig*.whl || echo "failed to upload wheel to ${TWINE_REPOSITORY_URL}"
 
 # shellcheck disable=SC2086 # several options in one variable, as such recipes write it
-wget $WGET_FLAGS --output-document=/dev/null http://deb.debian.org/debian/README
+wget $WGET_FLAGS --output-document=/dev/null http://deb.debian.org/debian/dists/stable/Release
 curl -fsSL -o /dev/null "$PIP_INDEX_URL/iniconfig/"
 [ "$(vercmp "$PYTHON_VERSION" 3.6)" -gt 0 ]
 lsb_release -cs
