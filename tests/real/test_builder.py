@@ -362,7 +362,7 @@ def test_layer_cache_survives_prune_and_another_number_of_jobs(each_place: Workp
 def test_layer_cache_survives_mirrors_certificates_and_proxies(each_place: Workplace, tmp_path: Path) -> None:
     """What commands fetch through is no content: nothing runs again with it, nor without it after it was there.
 
-    The legacy builder has no way for the first two that its cache does not see, and where secrets are slow none is taken.
+    The legacy builder has no way for the first two that its cache does not see; where secrets are slow, none is taken.
     """
     place = each_place
     bundle = tmp_path / "ca.pem"
