@@ -293,14 +293,18 @@ def test_recipes_that_fetch_from_git_record_the_commits() -> None:
 
 TORCH = """
 class CUDAExtension:
-    def __init__(self, name, sources, extra_compile_args):
+    def __init__(self, name, sources, extra_compile_args, extra_link_args):
+        assert extra_link_args == ["-Wl,-rpath,$ORIGIN/torch/lib"]
         print(name, *sources)
 BuildExtension = None
 """
 
 
 def test_exllamav2s_extension_is_made_of_every_source_in_its_wheel(tmp_path: Path) -> None:
-    """What setup() would compile is asked for without PyTorch: C++ and CUDA files at every depth, and no headers."""
+    """What setup() would compile is asked for without PyTorch: C++ and CUDA files at every depth, and no headers.
+
+    It looks for PyTorch's libraries where they are beside it.
+    """
     (tmp_path / "torch/utils").mkdir(parents=True)
     (tmp_path / "torch/utils/cpp_extension.py").write_text(TORCH)
     (tmp_path / "setuptools.py").write_text("def setup(**options): assert options['ext_modules']\n")
