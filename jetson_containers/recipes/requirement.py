@@ -53,7 +53,7 @@ def is_pattern(text: str) -> bool:
 
 
 def is_range(text: str) -> bool:
-    """Whether a text is a name with a PEP 440 range, valid or not; one may hold a `*` and is no pattern for that.
+    """Whether a text is a name with a PEP 440 range, valid or not. A `*` in it does not make it a pattern.
 
     >>> is_range("pytorch==2.5.*"), is_range("py[!t]*")
     (True, False)
