@@ -144,7 +144,8 @@ class StageMachine:
         if self.engine.image(alias) is None:
             self.engine.pull(source, self._console.detail, platform=node.plan.platform.docker_platform)
             self.engine.tag(source, alias)
-            if source.startswith(f"{registry.removeprefix('docker.io/')}/{known_base.COPIES}@"):  # pushed there by the client
+            copies = f"{registry.removeprefix('docker.io/')}/{known_base.COPIES}"
+            if source.startswith(f"{copies}@"):  # pushed there by the client
                 stage_registry.forget(self.engine, source)
         own = node.stage.build_args
         arguments = {**own, "BASE_IMAGE": alias} if "BASE_IMAGE" in own else own
