@@ -278,8 +278,8 @@ def main() -> None:
         }
         os.environ.update(cache)
         if not given.with_network_settings:
-            for name in [name for name in os.environ if name.startswith(NETWORK)]:
-                del os.environ[name]  # the plain commands are given none of it
+            for variable in [variable for variable in os.environ if variable.startswith(NETWORK)]:
+                del os.environ[variable]  # the plain commands are given none of it
         env = {**os.environ}
         if given.newer:
             env = undo.enter_context(newer_engine(folder))
