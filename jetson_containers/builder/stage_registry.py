@@ -3,8 +3,8 @@
 A stage stands in the registry as `REGISTRY/NAMESPACE/stage:TAG`, with the tag and labels of its local name. Whether it
 is there is asked once, before anything is decided; it is pulled by its digest, so that what was decided is what comes.
 
-With a signing key, what is pushed is signed, and only what this key has signed counts as there: else a build would vouch
-for what anybody has put there under a stage's name.
+With a signing key, what is pushed is signed, and only what this key has signed counts as there: else a build would
+vouch for what anybody has put there under a stage's name.
 """
 
 from __future__ import annotations
