@@ -11,6 +11,7 @@ from jetson_containers.builder.graph import plan_key
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.images import labels
 from jetson_containers.plan.stage import StageKind
+from jetson_containers.registry.types import ImageRepository
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +91,7 @@ def tested_together(plan: BuildPlan, graph: Graph, options: BuildOptions) -> lis
 
 def push(plan: BuildPlan, namespace: str, stage_builder: StageBuilder, signer: Signer | None) -> str:
     """Push a final image to `REGISTRY/NAMESPACE`, under its own name and tag there, and sign it; that reference."""
-    target = f"{namespace.rstrip('/')}/{plan.final.rsplit('/', 1)[-1]}"
+    target = f"{ImageRepository.parse(namespace).reference}/{plan.final.rsplit('/', 1)[-1]}"
     if target != plan.final:
         stage_builder.store.engine.tag(plan.final, target)
     stage_builder.progress.started(target, "pushing")

@@ -13,6 +13,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jetson_containers.builder import known_base
 from jetson_containers.core.errors import JetsonError, NotReadyError, RegistryError
 from jetson_containers.engine import transfer_progress
 from jetson_containers.images import labels
@@ -101,7 +102,7 @@ class StageRegistry:
 
         An image of no registry is pushed beside the stages. Raises RegistryError.
         """
-        own = ImageRepository.parse(self.namespace).child("base")
+        own = ImageRepository.parse(self.namespace).child(known_base.COPIES)
         repository = _repository(reference)
         known = {name.partition("@")[0]: name for name in sorted(image.digests)}
         if repository in known:
@@ -111,7 +112,7 @@ class StageRegistry:
         digest = self._client.digest(own, tag)
         if digest is None:
             raise RegistryError(f"{own} does not have `{reference}` although it was pushed")
-        forget(engine, f"{own.reference}@{digest}")  # with it, other stages would have other keys
+        forget(engine, f"{own.reference}@{digest}")
         return f"{own.reference}@{digest}"
 
     def _push(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
 import shlex
@@ -359,14 +358,16 @@ def machine_options(app: App) -> BuildOptions:
 
 def _warn_of_idle_patterns(app: App, given: BuildArguments, assembly: Assembly) -> None:
     """Say which --skip-tests and --test-only patterns name nothing of this build: a typo would go unnoticed."""
+    from jetson_containers.builder.package_tests import names_of
+    from jetson_containers.recipes.catalog import matching
+
     names: set[str] = set()
     for plan in assembly.plans:
         for stage in plan.stages:
-            names |= {stage.package, stage.package.partition(":")[0]}
-            names |= {*stage.definition.aliases} if stage.definition else set()
+            names |= names_of(stage)
     for option, patterns in (("--skip-tests", given.skip_tests), ("--test-only", given.test_only)):
         for pattern in split_list(patterns):
-            if pattern not in {"all", "*", "intermediate"} and not any(fnmatch.fnmatchcase(n, pattern) for n in names):
+            if pattern.lower() not in {"all", "*", "intermediate"} and not matching(names, pattern):
                 app.console.warning(f"{option} {pattern}: it matches nothing in this build")
 
 
@@ -400,6 +401,12 @@ def _check(app: App, given: BuildArguments) -> None:
     if given.stage and (given.multiple or len(app.targets) > 1):
         several = "--multiple makes" if given.multiple else "more than one --target makes"
         raise UsageError(f"--stage names a stage of one plan, and {several} several", hint="leave one out")
+    from jetson_containers.engine.context import check_inputs
+    from jetson_containers.registry.types import ImageRepository
+
+    if given.push:
+        ImageRepository.parse(given.push)
+    check_inputs(app.settings["ca_bundle"], app.settings["wheelhouse"])
     if given.push_stages and not (given.stage_registry or app.settings["stage_registry"]):
         raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
     if given.farm:

@@ -208,7 +208,7 @@ def test_farm_client_is_interrupted_and_resumes(fleet: Fleet, engine: DockerEngi
     build.wait_for("stages that run are finished by their workers")
     again = fleet.build("second")
     assert ended(again) == 0, "".join(again.lines)
-    assert counted(worker) == Counter({"first": 1, "second": 1})
+    assert counted(worker) == Counter({"first": 1, "second": 1}), "".join(worker.lines)
 
 
 def test_farm_worker_signs_what_it_pushes(fleet: Fleet, engine: DockerEngine) -> None:
