@@ -4,5 +4,5 @@
 `verified` finds the digest that a name stands for and lets only a signed one through, `signer` signs what is pushed.
 The libraries are an extra.
 
-Public modules: `keys`, `signatures`, `signer`, `verified`.
+Public modules: `keys`, `signer`, `verified`.
 """
