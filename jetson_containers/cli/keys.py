@@ -72,7 +72,7 @@ def take_password(app: App) -> None:
 def signer(app: App) -> Signer | None:
     """What signs for the setting `sign_key` (`--sign`); None without one.
 
-    Raises UsageError for a file that is no private key, a wrong password, and without a terminal to ask for it;
+    Raises UsageError for a file that is not a private key, a wrong password, and without a terminal to ask for it;
     NotReadyError without the libraries.
     """
     path = app.settings["sign_key"]
