@@ -40,6 +40,7 @@ class App:
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         self.options: dict[str, Any] = dict(options or {})
+        self.key_password: str | None = None  # see `cli.keys`
 
     def update(self, options: dict[str, Any]) -> None:
         """Let options given after the command override those given before it."""
@@ -293,6 +294,12 @@ def verify_option(function: F) -> F:
     """Add `--verify`, the key that must have signed what one command takes from registries."""
     text = "Take only images that the registry shows a signature of, by this public key."
     return _setting_option("--verify", "verify_key", metavar="KEY", help=text)(function)
+
+
+def sign_option(function: F) -> F:
+    """Add `--sign`, the key that signs what one command pushes."""
+    text = "Sign what is pushed with this private key, as cosign does."
+    return _setting_option("--sign", "sign_key", metavar="KEY", help=text)(function)
 
 
 def list_option(*names: str, separator: str = ",", **kwargs: Any) -> Callable[[F], F]:

@@ -108,8 +108,8 @@ def test_farm_pulls_the_base_image_under_a_name_of_its_own(farm: Farm, tmp_path:
     (request,) = engine.requests
     assert request.build_args["BASE_IMAGE"].startswith("jetson-containers/base:farm-")
     assert engine.store["base:1"].id == own
-    assert not [name for name in engine.store if "/base@" in name]
-    assert farm.site.engine.image(f"{NAMESPACE}/base:1") is None
+    assert not [name for name in engine.store if "/farm-base@" in name]
+    assert farm.site.engine.image(f"{NAMESPACE}/farm-base:1") is None
 
 
 def test_farm_follows_a_chain_on_the_worker_that_has_its_parent(farm: Farm, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_farm_follows_a_chain_on_the_worker_that_has_its_parent(farm: Farm, tmp_
     farm.build(tower(tmp_path, "a", "b", "c", "d"))
     assert sorted(len(engine.tags_built) for engine in engines) == [0, 4]
     pulled = [call[1] for engine in engines for call in engine.calls if call[0] == "pull"]
-    assert all("/base@" in reference for reference in pulled)
+    assert all("/farm-base@" in reference for reference in pulled)
 
 
 def test_farm_begins_with_the_longest_chain(farm: Farm, tmp_path: Path) -> None:
