@@ -16,7 +16,6 @@ from jetson_containers.core.errors import (
     ImageInUseError,
     JetsonError,
     NoCompatibleImageError,
-    NotReadyError,
 )
 from jetson_containers.engine import transfer_progress
 from jetson_containers.images import labels
