@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from jetson_containers.cli.abbreviations import AbbreviatingCommand
-from jetson_containers.core import settings
+from jetson_containers.core import errors, settings
 from jetson_containers.core.console import Console, Level
 
 if TYPE_CHECKING:
@@ -136,6 +136,16 @@ class App:
         from jetson_containers.engine import docker
 
         return docker.DockerEngine(self.settings, self.console, approve=self._approval)
+
+    def local_image(self, name: str) -> LocalImage:
+        """The image of a name in the local store. Raises NothingMatchedError where there is none."""
+        found = self.engine.image(name)
+        if found is None:
+            hint = f"{errors.command('jetson-containers', 'images', '--all')} lists those that are"
+            if "/" in name:
+                hint = errors.command("docker", "pull", name)
+            raise errors.NothingMatchedError(f"no image `{name}` is here", hint=hint)
+        return found
 
     @functools.cached_property
     def container_engine(self) -> ContainerEngine:

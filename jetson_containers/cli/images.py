@@ -16,8 +16,6 @@ from jetson_containers.core.errors import (
     ImageInUseError,
     JetsonError,
     NoCompatibleImageError,
-    NothingMatchedError,
-    NotReadyError,
 )
 from jetson_containers.engine import transfer_progress
 from jetson_containers.images import labels
@@ -65,10 +63,7 @@ def flatten(app: App, *, image: str, name: str) -> None:
     Example: jetson-containers flatten lower lower-flat
     """
     target = str(ImageName.parse(name))
-    source = app.engine.image(image)
-    if source is None:
-        hint = "`jetson-containers images --all` lists those that are here"
-        raise NotReadyError(f"no image `{image}` in the local store", hint=hint)
+    source = app.local_image(image)
     app.console.info(f"writing out {image}, and making {target} of it")
     app.engine.flatten(image, target, labels.still_true(source.labels))
     made = app.engine.image(target)
@@ -326,8 +321,7 @@ def push(app: App, *, image: str) -> None:
     from jetson_containers.signing.signer import PushedDigest
 
     take_password(app)
-    if app.engine.image(image) is None:
-        raise NothingMatchedError(f"no image `{image}` here", hint="`jetson-containers images` lists those that are")
+    app.local_image(image)
     if "/" not in image:
         place = f"registry.example/me/{image}"
         tag = errors.command("docker", "tag", image, place)
