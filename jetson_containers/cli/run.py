@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
+    from jetson_containers.images.name import ImageName
     from jetson_containers.launch import command, podman
-    from jetson_containers.launch.options import is_command, parse
+    from jetson_containers.launch.options import is_command, parse, seems_image
     from jetson_containers.llm.run_hints import with_hints
 
     request = parse(arguments)
@@ -49,7 +50,13 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         if not request.dry_run:
             podman.require_image(capabilities.client, image)
     else:
+        ImageName.parse(image)  # Podman's images may have other names: archives, folders
         capabilities = app.engine.run_capabilities
+    if seems_image(request.line.command[:1]):
+        app.console.warning(
+            f"`{request.line.command[0]}` is taken for the program to start in `{image}`: a container has one image",
+            "`autotag` with several packages finds one image of all: `./autotag PACKAGE PACKAGE`",
+        )
     request = _verified(app, request, with_podman=with_podman)
     if request.least:
         request = _with_user(request, request.data or app.settings.path("data"))
@@ -80,6 +87,8 @@ def _have(app: App, request: RunRequest) -> None:
         return
     hint = "the image comes before the command; if `$(./autotag …)` found none, it is missing"
     if is_doubtful:
+        if app.catalog.family_of(app.catalog.spelled(image)) is not None:
+            hint = f"for an image of the package: `./run.sh $(./autotag {image})`"
         app.console.warning(f"no image `{image}` is here, so the engine asks its registry for one", hint)
     if request.dry_run:
         return

@@ -24,7 +24,7 @@ _MOST = 5  # names of one runtime that are suggested
 def spelled(text: str) -> str:
     """The name that a runtime has for what was typed: case, blanks, `-`, `_` and the end `.gguf` make no difference.
 
-    What is no name of any runtime stays as it is: repositories have files of further ones, `UD-Q4_K_XL`.
+    What no runtime has a name for stays as it is: repositories have files of further kinds, `UD-Q4_K_XL`.
 
     >>> spelled("q4km"), spelled("float16"), spelled("4bpw"), spelled("UD-Q4_K_XL")
     ('Q4_K_M', 'fp16', '4.0bpw', 'UD-Q4_K_XL')
