@@ -177,7 +177,7 @@ def _configuration(context: DoctorContext) -> Finding:
     try:
         options = daemon_config.parse(text)
     except ConfigError as error:
-        return fail(error.message, error.hint)
+        return fail(error.message, error.hint or f"python3 -m json.tool {daemon_config.PLACE}")
     return ok(f"{daemon_config.PLACE} sets {', '.join(sorted(options))}" if options else "the engine's defaults hold")
 
 
