@@ -30,18 +30,22 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         while not self.ended.wait(0.002):
-            for place in Path("/proc").glob("[0-9]*"):
-                try:
-                    line = (place / "cmdline").read_bytes()
-                    environment = (place / "environ").read_bytes()
-                    same = line == (place / "cmdline").read_bytes()
-                except OSError:
-                    continue
-                self.seen.add(line)
-                if self._holds(line):
-                    self.found.add(line)
-                if same and self._holds(environment):  # else another program has begun meanwhile
-                    self.environments.add(line)
+            self.look()
+
+    def look(self) -> None:
+        """Read all of them once."""
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (place / "cmdline").read_bytes()
+                environment = (place / "environ").read_bytes()
+                same = line == (place / "cmdline").read_bytes()
+            except OSError:
+                continue
+            self.seen.add(line)
+            if self._holds(line):
+                self.found.add(line)
+            if same and self._holds(environment):  # else another program has begun meanwhile
+                self.environments.add(line)
 
     def _holds(self, text: bytes) -> bool:
         return any(word in text for word in self.words)
