@@ -37,8 +37,8 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     if request.asks_for_help:
         width = width_of(app.console.out)
         for line in command.HELP.splitlines():
-            is_command = line.startswith(("  ./", "  docker "))  # pasted, and so left whole
-            for part in [line] if is_command else wrapped(line, width):
+            whole = line.startswith(("  ./", "  docker "))  # it is pasted
+            for part in [line] if whole else wrapped(line, width):
                 app.console.result(part)
         return 0
     image = request.image  # a line without an image is said before the engine is asked
