@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/stages/real.py [--base IMAGE] [--stages 24] [--work 1.0] [--runs 3]
     .venv/bin/python benchmarks/stages/real.py --newer    # an engine of the next Debian release, for bake (root)
+    .venv/bin/python benchmarks/stages/real.py --newer --chain-only --with-network-settings
 
 Measured, in seconds, each as the median of paired runs:
 
@@ -48,6 +49,7 @@ from jetson_containers.engine.interface import Builder  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+NETWORK = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_", "CURL_CA_", "HTTP_", "HTTPS_", "http_", "https_")
 BRIDGE = f"jbench{os.getpid()}"  # two runs at once must not share one
 COMMAND = "ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\nRUN sleep {work}; echo {text} >>/stages\n"
 
@@ -258,6 +260,11 @@ def main() -> None:
     parser.add_argument("--work", type=float, default=1.0, help="seconds that each stage sleeps")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--newer", action="store_true")
+    parser.add_argument(
+        "--with-network-settings",
+        action="store_true",
+        help="give `build` the CA bundle, index and proxies of this machine's environment; the plain commands get none",
+    )
     parser.add_argument("--chain-only", action="store_true", help="neither bake nor stage by stage beside it")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="jbench-") as name, contextlib.ExitStack() as undo:
@@ -269,9 +276,13 @@ def main() -> None:
             "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
             "PYTHONDONTWRITEBYTECODE": "",
         }
-        env = {**os.environ, **cache}
+        os.environ.update(cache)
+        if not given.with_network_settings:
+            for variable in [variable for variable in os.environ if variable.startswith(NETWORK)]:
+                del os.environ[variable]  # the plain commands are given none of it
+        env = {**os.environ}
         if given.newer:
-            env = {**undo.enter_context(newer_engine(folder)), **cache}
+            env = undo.enter_context(newer_engine(folder))
             saved = subprocess.Popen(["docker", "image", "save", given.base], stdout=subprocess.PIPE)
             subprocess.run(["docker", "image", "load"], env=env, stdin=saved.stdout, capture_output=True, check=True)
         bench = Bench(env=env, folder=folder, base=given.base, work=given.work, builder=PlainBuilder.chosen(env))
@@ -289,7 +300,8 @@ def main() -> None:
             result["chain by bake"] = bakes(bench, given.stages, given.runs)
             result["wide by bake"] = wide(bench, given.stages, given.runs)
     print(json.dumps(result, indent=1))
-    file = HERE / f"real-result{'-newer' if given.newer else ''}{'-chain' if given.chain_only else ''}.json"
+    kinds = {"newer": given.newer, "chain": given.chain_only, "network": given.with_network_settings}
+    file = HERE / ("-".join(["real-result", *(name for name, is_on in kinds.items() if is_on)]) + ".json")
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

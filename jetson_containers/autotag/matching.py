@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from jetson_containers.images import labels
-from jetson_containers.images.name import STAGE_REPOSITORY
+from jetson_containers.images.name import is_of_stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from jetson_containers.autotag.types import ImageCandidate, Names, Wanted
     from jetson_containers.images.name import ImageName
 
-_STAGES_ABOVE = STAGE_REPOSITORY.partition("/")[0]
 _FINISHED = frozenset({"", labels.FINAL})
 _UNFINISHED = {
     labels.STAGE: "it is an intermediate build stage",
@@ -43,18 +43,20 @@ def _lacks(candidate: ImageCandidate, wanted: Wanted, contents: Names | None) ->
     named = candidate.has_name(wanted)
     if wanted.digest and wanted.digest != candidate.digest:
         return "digest", f"its digest is {candidate.digest or 'not known'}, not {wanted.digest}"
-    if named and wanted.tag and wanted.fits(candidate.name.tag or ""):
+    if named and wanted.version_text and wanted.fits(candidate.name.tag or ""):
         return None
     if candidate.facts.packages:
         versions = _versions(candidate.facts.packages, wanted)
         if any(wanted.fits(version) for version in versions) and wanted.in_place(candidate.name):
             return None
         if versions:
-            return "version", f"it holds {wanted.name} {' and '.join(filter(None, versions))}, not {wanted.tag}"
-        return None if named and not wanted.tag else ("contents", f"it does not hold {wanted.text}")
+            held = " and ".join(filter(None, versions))
+            return "version", f"it holds {wanted.name} {held}, not {wanted.version_text}"
+        return None if named and not wanted.version_text else ("contents", f"it does not hold {wanted.text}")
     if named:
         return _unlabeled(candidate, wanted)
-    if contents and not wanted.tag and any(wanted.names_family(name) for name in contents(candidate.name.name)):
+    inside = contents(candidate.name.name) if contents and not wanted.version_text else ()
+    if any(map(wanted.names_family, inside)):
         return None
     return "contents", f"it has no label of its contents, so it is not known to hold {wanted.text}"
 
@@ -62,13 +64,10 @@ def _lacks(candidate: ImageCandidate, wanted: Wanted, contents: Names | None) ->
 def _unlabeled(candidate: ImageCandidate, wanted: Wanted) -> tuple[str, str] | None:
     if wanted.fits(candidate.name.tag or ""):
         return None
-    return "version", f"its tag is not `{wanted.tag}` and does not begin with `{wanted.tag}-`"
-
-
-def is_of_stages(name: ImageName) -> bool:
-    """Whether an image lies where this tool keeps its stages, in whatever registry."""
-    above = name.namespace or ""
-    return above.startswith(_STAGES_ABOVE) and f"{above}/{name.name}/".startswith(f"{STAGE_REPOSITORY}/")
+    if wanted.specifier:
+        return "version", f"its tag names no version in `{wanted.specifier}`"
+    series = f" or `{wanted.tag}.`" if wanted.tag and re.search(r"[0-9]$", wanted.tag) else ""
+    return "version", f"its tag is not `{wanted.tag}` and does not begin with `{wanted.tag}-`{series}"
 
 
 def extra_packages(candidate: ImageCandidate, request: Sequence[Wanted]) -> int:
@@ -83,6 +82,16 @@ def extra_packages(candidate: ImageCandidate, request: Sequence[Wanted]) -> int:
 def _versions(packages: Iterable[str], wanted: Wanted) -> list[str]:
     pairs = (item.partition(":") for item in packages)
     return [version for family, _, version in pairs if wanted.names_family(family)]
+
+
+def only_in_series(candidate: ImageCandidate, request: Sequence[Wanted]) -> bool:
+    """Whether an image answers a request by its series only (`0.20.0` one for `0.20`), and not in so many words."""
+    return any(
+        wanted.tag
+        and not wanted.is_called(candidate.name.tag or "")
+        and not any(map(wanted.is_called, _versions(candidate.facts.packages or (), wanted)))
+        for wanted in request
+    )
 
 
 def related(name: ImageName, packages: Iterable[str], request: Sequence[Wanted]) -> bool:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.autotag.matching import extra_packages, is_finished, unmet
+from jetson_containers.autotag.matching import extra_packages, is_finished, only_in_series, unmet
 from jetson_containers.core.versions import pep440
 from jetson_containers.images.compat import Compatibility, Verdict, native_limit
 from jetson_containers.platforms import cuda
@@ -142,13 +142,14 @@ class Judge:
     def merit(self, candidate: ImageCandidate) -> tuple[Any, ...]:
         """Sort key of a fit image, best first.
 
-        Versions of different families do not compare: among images that only hold the package, the one with the least
-        besides it comes first.
+        A version in so many words comes before the others of its series. Versions of different families do not
+        compare: among images that only hold the package, the one with the least besides it comes first.
         """
         named = any(map(candidate.has_name, self._wanted))
+        series = only_in_series(candidate, self._wanted)
         extra = extra_packages(candidate, self._wanted)
         merit = self._merits.of(candidate.facts)
-        return (not named, 0 if named else extra, *merit, extra, candidate.order, candidate.reference)
+        return (not named, series, 0 if named else extra, *merit, extra, candidate.order, candidate.reference)
 
     def distance(self, judged: Judged) -> tuple[Any, ...]:
         """Sort key of a refused image, nearest first: what runs here, holds the request, is named most like it.

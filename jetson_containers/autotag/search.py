@@ -73,8 +73,8 @@ def options(
     native CUDA before newer versions. `user` is a namespace on Docker Hub
     (or below each of `registries`). Raises UsageError for a word that is not a source or registry.
     """
-    native = NATIVE in prefer
-    order = tuple(dict.fromkeys(_kind(word) for word in prefer if word != NATIVE)) or AutotagOptions.order
+    native = any(word.lower() == NATIVE for word in prefer)
+    order = tuple(dict.fromkeys(_kind(word) for word in prefer if word.lower() != NATIVE)) or AutotagOptions.order
     off = {_kind(word) for word in disable}
     named = tuple(registries)
     if user:
@@ -88,7 +88,7 @@ def options(
 
 def _kind(word: str) -> SourceKind:
     try:
-        return SourceKind(word)
+        return SourceKind(word.lower())
     except ValueError:
         known = ", ".join(kind.value for kind in SourceKind)
         raise UsageError(f"unknown source of images `{word}`", hint=f"sources: {known}") from None

@@ -319,9 +319,14 @@ def _arch(platform: Platform) -> str:
 
 
 def _digest(image: LocalImage, settings: Settings) -> str:
-    """The same on every machine for an image of a registry, also where a bundle brought it; else the image's own ID."""
-    of_registry = next((entry.partition("@")[2] for entry in sorted(image.digests)), "")
-    return of_registry or known_base.loaded_digest(settings, image.id) or image.id
+    """The same on every machine for an image of a registry, also where a bundle brought it; else the image's own ID.
+
+    The copy that a farm's workers pull gives the image a digest while one of them has it by that name: were it counted,
+    a build that looks at this moment would make every stage again.
+    """
+    names = (entry.partition("@") for entry in sorted(image.digests))
+    found = (digest for repository, _, digest in names if repository.rpartition("/")[2] != known_base.COPIES)
+    return next(found, "") or known_base.loaded_digest(settings, image.id) or image.id
 
 
 def _os_release(root: Path) -> dict[str, str]:

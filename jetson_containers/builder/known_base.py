@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 RECORD = "base-images.json"  # in the cache directory
+COPIES = "farm-base"  # repository beside the stages, in which a farm's workers find base images of no registry
 DIGESTS = "loaded-digests.json"  # in the cache directory, by `bundle load`
 
 

@@ -16,7 +16,6 @@ import hashlib
 import shlex
 import time
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.launch import least
 from jetson_containers.plan.stage import StageKind
 from jetson_containers.recipes import files, shared
+from jetson_containers.recipes.catalog import matching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.types import BuildOptions
     from jetson_containers.core.diagnosis import Diagnosis
     from jetson_containers.engine.interface import Engine
+    from jetson_containers.plan.stage import Stage
 
 MODES = ("all", "once", "warn", "none")
 SHARED = "/test-shared"  # in the container of a test
@@ -85,7 +86,11 @@ def excluded(node: Node, options: BuildOptions) -> str:
     if options.engine_elsewhere:
         return ELSEWHERE
     for pattern in options.skip_tests:
-        if pattern in {"all", "*"} or (pattern == "intermediate" and not node.last) or _names(pattern, node):
+        if (
+            pattern.lower() in {"all", "*"}
+            or (pattern.lower() == "intermediate" and not node.last)
+            or _names(pattern, node)
+        ):
             return f"--skip-tests {pattern}"
     if options.test_only and not any(_names(pattern, node) for pattern in options.test_only):
         return "not among --test-only"
@@ -327,12 +332,16 @@ def _last_words(lines: Sequence[str]) -> str:
     return said[-1][:200] if said else ""
 
 
+def names_of(stage: Stage) -> set[str]:
+    """The names by which patterns of options mean the package of a stage."""
+    names = {stage.package, stage.package.partition(":")[0]}
+    if stage.definition:
+        names |= {stage.definition.name, stage.definition.family, *stage.definition.aliases}
+    return names
+
+
 def _names(pattern: str, node: Node) -> bool:
-    definition = node.stage.definition
-    names = {node.stage.package, node.stage.package.partition(":")[0]}
-    if definition:
-        names |= {definition.name, definition.family, *definition.aliases}
-    return any(fnmatchcase(name, pattern) for name in names)
+    return bool(matching(names_of(node.stage), pattern))
 
 
 def results(recorded: Mapping[str, Any]) -> list[Mapping[str, Any]]:

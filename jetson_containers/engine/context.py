@@ -219,12 +219,15 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def _check(request: BuildRequest) -> None:
     if not request.context.is_dir():
         raise ConfigError(f"the build context `{request.context}` is not a directory")
-    if request.ca_bundle is not None and not request.ca_bundle.is_file():
-        raise ConfigError(f"the CA bundle `{request.ca_bundle}` is not a file", hint="check the setting `ca_bundle`")
-    if request.wheelhouse is not None and not request.wheelhouse.is_dir():
-        raise ConfigError(
-            f"the wheelhouse `{request.wheelhouse}` is not a directory", hint="check the setting `wheelhouse`"
-        )
+    check_inputs(request.ca_bundle, request.wheelhouse)
+
+
+def check_inputs(ca_bundle: Path | None, wheelhouse: Path | None) -> None:
+    """Raise ConfigError for a CA bundle or wheelhouse that is not there."""
+    if ca_bundle is not None and not ca_bundle.is_file():
+        raise ConfigError(f"the CA bundle `{ca_bundle}` is not a file", hint="check the setting `ca_bundle`")
+    if wheelhouse is not None and not wheelhouse.is_dir():
+        raise ConfigError(f"the wheelhouse `{wheelhouse}` is not a directory", hint="check the setting `wheelhouse`")
 
 
 def _check_reachable(request: BuildRequest, *, local: bool) -> None:

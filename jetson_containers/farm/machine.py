@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers import __version__
-from jetson_containers.builder import base_image, progress, resources, stage_registry, summary
+from jetson_containers.builder import base_image, known_base, progress, resources, stage_registry, summary
 from jetson_containers.builder.logs import RunLogs
 from jetson_containers.builder.stage_builder import StageBuilder, foreign_platform
 from jetson_containers.builder.state import BuildState
@@ -144,7 +144,8 @@ class StageMachine:
         if self.engine.image(alias) is None:
             self.engine.pull(source, self._console.detail, platform=node.plan.platform.docker_platform)
             self.engine.tag(source, alias)
-            if source.startswith(f"{registry.removeprefix('docker.io/')}/base@"):  # pushed there by the client
+            copies = f"{registry.removeprefix('docker.io/')}/{known_base.COPIES}"
+            if source.startswith(f"{copies}@"):  # pushed there by the client
                 stage_registry.forget(self.engine, source)
         own = node.stage.build_args
         arguments = {**own, "BASE_IMAGE": alias} if "BASE_IMAGE" in own else own

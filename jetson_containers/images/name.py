@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
 
 STAGE_REPOSITORY = "jetson-containers/stage"  # of images under construction, which are not meant to be run
+_STAGES_ABOVE = STAGE_REPOSITORY.partition("/")[0]
+LONGEST_REPOSITORY = 255  # characters, as Docker has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,11 @@ class ImageName:
     def parse(cls, reference: str) -> ImageName:
         """Parse any image reference. Raises UsageError for one that Docker would not accept either."""
         match = _REFERENCE.fullmatch(reference)
+        if match and len(match["path"]) > LONGEST_REPOSITORY:
+            raise UsageError(
+                f"the name `{shown(match['path'])}` has {len(match['path'])} characters, and at most"
+                f" {LONGEST_REPOSITORY} are allowed before the tag"
+            )
         if not match:
             raise UsageError(
                 f"invalid image reference `{reference}`",
@@ -108,6 +115,12 @@ class ImageName:
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag is not None else ""
         return self.repository + tag + (f"@{self.digest}" if self.digest else "")
+
+
+def is_of_stages(name: ImageName) -> bool:
+    """Whether an image lies where this tool keeps its stages, in whatever registry."""
+    above = name.namespace or ""
+    return above.startswith(_STAGES_ABOVE) and f"{above}/{name.name}/".startswith(f"{STAGE_REPOSITORY}/")
 
 
 def is_repository_path(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
-from jetson_containers.images.name import ImageName, image_for, platform_tag
+from jetson_containers.images.name import STAGE_REPOSITORY, ImageName, image_for, is_of_stages, platform_tag
 
 if TYPE_CHECKING:
     from jetson_containers.platforms.platform import Platform
@@ -48,6 +48,11 @@ def _own(package: Package, platform: Platform, suffix: str) -> tuple[str, str]:
 
 def _checked(repository: str, tag: str, name: str) -> str:
     try:
-        return str(ImageName.parse(f"{repository}:{tag}"))
+        parsed = ImageName.parse(f"{repository}:{tag}")
+        if is_of_stages(parsed):
+            raise UsageError(
+                f"`{STAGE_REPOSITORY}` is where stages are, which `prune` removes", hint="another `--name`"
+            )
+        return str(parsed)
     except UsageError as error:
         raise UsageError(f"--name `{name}`: {error.message}" if name else error.message, hint=error.hint) from None

@@ -74,7 +74,7 @@ def assemble(
             raise UsageError("no package given", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
         with keys.remembering():
             chain = _plan(catalog, request.packages, request, options, base_digest, order)
-        notices = plan.check_build_args((chain,), options.build_args)
+        notices = (*plan.check_build_args((chain,), options.build_args), *plan.missing_tests((chain,)))
         return Assembly(platform=platform, plans=(_noted(chain, notices),))
     plans, errors = [], []
     with keys.remembering():
@@ -83,10 +83,24 @@ def assemble(
                 plans.append(_plan(catalog, (package.name,), request, options, base_digest, order))
             except JetsonError as error:
                 errors.append(PlanFailure(package.name, error.message))
-    notices = plan.check_build_args(plans, options.build_args)
+    _check_names(plans)
+    notices = (*plan.check_build_args(plans, options.build_args), *plan.missing_tests(plans))
     return Assembly(
         platform=platform, plans=(*(_noted(item, notices) for item in plans[:1]), *plans[1:]), errors=tuple(errors)
     )
+
+
+def _check_names(plans: Sequence[BuildPlan]) -> None:
+    """Raise UsageError where images of several packages would have one name: the last would take it from the others."""
+    owners: dict[str, BuildPlan] = {}
+    for made in plans:
+        first = owners.setdefault(made.final, made)
+        if first is not made:
+            both = " and ".join(f"`{' '.join(each.request)}`" for each in (first, made))
+            raise UsageError(
+                f"`{made.final}` would be the image of {both}",
+                hint="`--name NAMESPACE/` gives each its own name below it",
+            )
 
 
 def _noted(made: BuildPlan, notices: Sequence[str]) -> BuildPlan:

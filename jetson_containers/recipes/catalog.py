@@ -24,6 +24,7 @@ from jetson_containers.core.suggest import closest
 from jetson_containers.core.versions import in_series, same_version, version_key
 from jetson_containers.recipes import files
 from jetson_containers.recipes.cache import Absent, Contents, Key, file_for, identity_of, read, write
+from jetson_containers.recipes.requirement import Dependency, is_range
 from jetson_containers.recipes.tree import directory_hint, scan
 
 if TYPE_CHECKING:
@@ -154,6 +155,13 @@ class Catalog:
         family, _, tag = name.partition(":")
         return _of_series(self.members(family), tag)
 
+    def in_range(self, request: str) -> tuple[Package, ...]:
+        """The available packages that a range such as `family>=2.5` accepts; nothing for what is not a range."""
+        if not is_range(request):
+            return ()
+        asked = Dependency.parse(request)
+        return tuple(package for package in self.members(asked.family) if asked.accepts(package.version))
+
     def absent_of(self, name: str) -> list[Absent]:
         """What a name means among the packages that this platform excludes."""
         family, _, tag = name.partition(":")
@@ -175,13 +183,15 @@ class Catalog:
         named = {name: package for package in self.available.values() for name in (package.name, *package.aliases)}
         meant = {named[name].name for name in matching(named, pattern)}
         found = [package for package in self.available.values() if package.name in meant]
-        found = found or list(self.members(pattern) or self.series(pattern))
+        found = found or list(self.members(pattern) or self.series(pattern) or self.in_range(pattern))
         if not found:
             reason = self._why_nothing(pattern)
             raise NothingMatchedError(f"no package here matches `{pattern}`", hint=reason)
         return found
 
     def _why_nothing(self, pattern: str) -> str:
+        if is_range(pattern) and (members := self.members(Dependency.parse(pattern).family)):
+            return f"available here: {', '.join(package.name for package in members)}"
         family = self.family_of(pattern)
         if family in self._absent_by_family:
             return f"`{family}` is absent on this platform; {_why(str(family))} says why"

@@ -47,6 +47,20 @@ class Dependency:
         return parsed is not None and specifiers(self.specifier).contains(parsed, prereleases=True)
 
 
+def is_pattern(text: str) -> bool:
+    """Whether a request is a pattern over names (`torch*`)."""
+    return not is_range(text) and any(character in text for character in "*?[")
+
+
+def is_range(text: str) -> bool:
+    """Whether a text is a name with a PEP 440 range, valid or not. A `*` in it does not make it a pattern.
+
+    >>> is_range("pytorch==2.5.*"), is_range("py[!t]*")
+    (True, False)
+    """
+    return re.match(rf"{NAME}\s*[<>=!~]", text.strip()) is not None
+
+
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Dependency:
     match = re.fullmatch(_FORM, text.strip()) if len(text) <= 2 * LONGEST else None

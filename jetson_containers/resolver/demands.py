@@ -17,7 +17,7 @@ from jetson_containers.core.errors import (
     UnknownPackageError,
 )
 from jetson_containers.recipes import catalog, tree
-from jetson_containers.recipes.requirement import Dependency
+from jetson_containers.recipes.requirement import Dependency, is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,7 +72,10 @@ class Demands:
     def __init__(self, catalog: Catalog, skip: Sequence[str] = ()) -> None:
         self.catalog = catalog
         self.skip = tuple(skip)
-        self._meant = {pattern: {package.name for package in catalog.series(pattern)} for pattern in self.skip}
+        self._meant = {
+            pattern: {package.name for package in catalog.series(pattern) or catalog.in_range(pattern)}
+            for pattern in self.skip
+        }
         self.skipped: set[str] = set()  # the patterns that left something out
         self._made: dict[tuple[Dependency, str], Demand] = {}  # walks ask for the same again and again
         self.unfit: set[str] = set()  # packages that nothing but a demand for exactly them may bring in
@@ -96,7 +99,7 @@ class Demands:
         return any(package.coexist for package in self.catalog.members(family))
 
     def _expanded(self, request: str) -> list[str]:
-        if not any(character in request for character in "*?["):
+        if not is_pattern(request):
             return [request]
         means = {}
         for package in self.catalog.available.values():

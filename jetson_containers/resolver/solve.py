@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import CycleError, JetsonError, UsageError
+from jetson_containers.recipes.requirement import is_pattern
 from jetson_containers.resolver.demands import Demands
 from jetson_containers.resolver.search import VersionSearch
 
@@ -54,7 +55,7 @@ def solve(catalog: Catalog, requests: Sequence[str], *, skip: Sequence[str] = ()
     UnknownPackageError, UnavailablePackageError, NothingMatchedError, UnsatisfiableError (naming both demanders and
     the way out) or CycleError (printing the chain).
     """
-    if catalog.adaptable and catalog.own.available and not any(set(request) & set("*?[") for request in requests):
+    if catalog.adaptable and catalog.own.available and not any(is_pattern(request) for request in requests):
         # What our own packages can make alone is made as if upstream's tree did not stand beside them.
         with contextlib.suppress(JetsonError):
             return _solve(catalog.own, requests, skip, None)

@@ -142,7 +142,9 @@ def expected(rows: tuple[Tag, ...], repository: ImageRepository, request: list[s
 def merit(image: ImageCandidate, wanted: list[Wanted], host: Platform) -> tuple[Any, ...]:
     named = any(image.has_name(one) for one in wanted)
     extra = extra_packages(image, wanted)
-    return (not named, 0 if named else extra, Merits(host).of(image.facts), extra, image.order, image.reference)
+    held = [item.partition(":")[2] for item in image.facts.packages if item.partition(":")[0] == "mlc"]
+    series = any(one.tag and not any(map(one.is_called, [image.name.tag or "", *held])) for one in wanted)
+    return (not named, series, 0 if named else extra, Merits(host).of(image.facts), extra, image.order, image.reference)
 
 
 def alike(image: ImageCandidate, wanted: list[Wanted]) -> int:

@@ -221,3 +221,41 @@ def test_merits_order_versions_as_pep440_does(texts: list[str]) -> None:
     merits = Merits(ORIN)
     ordered = sorted(texts, key=lambda text: merits.of(replace(entry.candidate.facts, version=text)))
     assert [Version(text) for text in ordered] == sorted(map(Version, texts), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "image"),
+    [
+        ("whisper:1", "dustynv/whisper:1.4.2-r36.4.0"),
+        ("whisper:1.3", "dustynv/whisper:1.3-r36.4.0"),  # in so many words, though 1.3.5 is newer
+        ("whisper:1.4", "dustynv/whisper:1.4.2-r36.4.0"),
+        ("whisper:1.4.1", "dustynv/whisper:1.4.1-r36.4.0"),
+        ("whisper:1.4.0", None),
+        ("whisper<1.4", "dustynv/whisper:1.3.5-r36.4.0"),
+        ("whisper==1.4.*", "dustynv/whisper:1.4.2-r36.4.0"),
+        ("whisper>=2", None),
+    ],
+)
+def test_autotag_takes_series_and_ranges_as_build_does(request_: str, image: str | None) -> None:
+    """A series means its newest image, unless one has just that name; a range means the newest in it."""
+    tags = ["1.3-r36.4.0", "1.3.5-r36.4.0", "1.4.1-r36.4.0", "1.4.2-r36.4.0", "r36.4.0"]
+    place = local(*((f"dustynv/whisper:{tag}", {}, "arm64") for tag in tags))
+    assert choose([request_], ORIN, (place,), AutotagOptions()).image == image
+
+
+def test_autotag_finds_what_build_made_of_a_series() -> None:
+    """`build app:2.5` makes `app:2.5.0-…`, and `autotag app:2.5` finds it, by label and by name."""
+    name = "app:2.5.0-r36.4-cu126-22.04"
+    place = local(
+        (name, label(name, ["app:2.5.0"], ORIN), "arm64"),
+        ("top:1-r36.4-cu126-22.04", label("top:1-r36.4-cu126-22.04", ["app:2.5.0", "top:1"], ORIN), "arm64"),
+    )
+    assert choose(["app:2.5"], ORIN, (place,), AutotagOptions()).image == name
+    assert choose(["app>=2.5", "top"], ORIN, (place,), AutotagOptions()).image == "top:1-r36.4-cu126-22.04"
+    assert choose(["app:2.6"], ORIN, (place,), AutotagOptions()).image is None
+
+
+def test_autotag_reads_sources_in_any_case(tmp_path: Path) -> None:
+    """The words of `--prefer` and `--disable` may have capitals."""
+    chosen = options(config(tmp_path), prefer=["Registry", "LOCAL", "Native"], disable=["Local"])
+    assert (chosen.order, chosen.native) == ((SourceKind.REGISTRY,), True)

@@ -112,7 +112,7 @@ def test_options_user_and_registry_say_where_to_look(
     assert options(config(tmp_path), user=user, registries=registries).registries == tuple(expected)
 
 
-@pytest.mark.parametrize("word", ["cloud", "Local", ""])
+@pytest.mark.parametrize("word", ["cloud", "locale", ""])
 def test_options_refuse_an_unknown_source(tmp_path: Path, word: str) -> None:
     """A source that does not exist is an error."""
     with pytest.raises(UsageError, match="unknown source of images"):

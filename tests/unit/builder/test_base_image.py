@@ -137,6 +137,17 @@ def test_base_image_is_pulled_where_a_registry_answers(config: Settings, said: S
     assert said.text == "pulling the base image ubuntu:22.04\n"
 
 
+def test_base_image_has_the_same_digest_while_a_farm_pulls_its_copy(config: Settings, said: Said, host: Path) -> None:
+    """A worker on the same engine that has just pulled the copy gives the image a digest that must not count."""
+    engine = FakeEngine()
+    image = engine.add_image("ubuntu:22.04")
+    alone = base_image.ensure(PC, engine, said.console, config, root=host)
+    engine.store["ubuntu:22.04"] = replace(image, digests=("registry.lan:5000/team/farm-base@sha256:abc",))
+    assert base_image.ensure(PC, engine, said.console, config, root=host) == alone
+    engine.store["ubuntu:22.04"] = replace(image, digests=("a/farm-base@sha256:abc", "ubuntu@sha256:def"))
+    assert base_image.ensure(PC, engine, said.console, config, root=host).digest == "sha256:def"
+
+
 def test_base_image_is_made_where_no_registry_answers(
     config: Settings, said: Said, host: Path, made: list[Rootfs]
 ) -> None:

@@ -153,6 +153,8 @@ def test_package_that_breaks_another_is_found_in_the_final_image(site: Site) -> 
         ({"skip_tests": ("*",)}, {"a:1": "skipped", "b": "skipped"}),
         ({"skip_tests": ("intermediate",)}, {"a:1": "skipped", "b": "passed"}),
         ({"skip_tests": ("a",)}, {"a:1": "skipped", "b": "passed"}),
+        ({"skip_tests": ("A",)}, {"a:1": "skipped", "b": "passed"}),
+        ({"skip_tests": ("ALL",)}, {"a:1": "skipped", "b": "skipped"}),
         ({"skip_tests": ("a:1",)}, {"a:1": "skipped", "b": "passed"}),
         ({"skip_tests": ("a*",)}, {"a:1": "skipped", "b": "passed"}),
         ({"skip_tests": ("alpha",)}, {"a:1": "skipped", "b": "passed"}),  # an alias

@@ -13,7 +13,7 @@ import pytest
 from jetson_containers.builder import run
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import BuildError, InterruptedByUserError, NotReadyError
-from jetson_containers.farm import client
+from jetson_containers.farm import access, client
 from jetson_containers.farm.access import FarmAccess
 from tests.unit.builder.helpers import GIB, package, plan, stage
 from tests.unit.farm.conftest import NAMESPACE
@@ -108,8 +108,8 @@ def test_farm_pulls_the_base_image_under_a_name_of_its_own(farm: Farm, tmp_path:
     (request,) = engine.requests
     assert request.build_args["BASE_IMAGE"].startswith("jetson-containers/base:farm-")
     assert engine.store["base:1"].id == own
-    assert not [name for name in engine.store if "/base@" in name]
-    assert farm.site.engine.image(f"{NAMESPACE}/base:1") is None
+    assert not [name for name in engine.store if "/farm-base@" in name]
+    assert farm.site.engine.image(f"{NAMESPACE}/farm-base:1") is None
 
 
 def test_farm_follows_a_chain_on_the_worker_that_has_its_parent(farm: Farm, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_farm_follows_a_chain_on_the_worker_that_has_its_parent(farm: Farm, tmp_
     farm.build(tower(tmp_path, "a", "b", "c", "d"))
     assert sorted(len(engine.tags_built) for engine in engines) == [0, 4]
     pulled = [call[1] for engine in engines for call in engine.calls if call[0] == "pull"]
-    assert all("/base@" in reference for reference in pulled)
+    assert all("/farm-base@" in reference for reference in pulled)
 
 
 def test_farm_begins_with_the_longest_chain(farm: Farm, tmp_path: Path) -> None:
@@ -231,9 +231,12 @@ def test_farm_finishes_what_runs_after_ctrl_c_and_a_second_run_finds_it(
     assert len(result) == 1
 
 
-def test_farm_that_nobody_runs_is_said(farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("listens", [True, False])
+def test_farm_that_nobody_runs_is_said(farm: Farm, monkeypatch: pytest.MonkeyPatch, listens: bool) -> None:
     """Where no scheduler answers, the error says how to start one."""
     monkeypatch.setattr(client, "CONNECT", 1.0)
+    if listens:  # as far as can be told before Dask tries
+        monkeypatch.setattr(access, "check_listens", lambda _address: None)
     nobody = client.FarmOptions(address="tcp://127.0.0.1:9", access=FarmAccess())
     with pytest.raises(NotReadyError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9") as caught:
         client.status(nobody)

@@ -36,8 +36,8 @@ class Place:
         self.registry = SharedRegistry()
         self.engine = FakeEngine(registry=self.registry.images)
         base = self.engine.add_image("base:1")
-        self.registry.images[f"{NAMESPACE}/base:x"] = base
-        self.base = f"{NAMESPACE}/base@{base.id}"
+        self.registry.images[f"{NAMESPACE}/farm-base:x"] = base
+        self.base = f"{NAMESPACE}/farm-base@{base.id}"
         options = BuildOptions(log_dir=tmp_path / "logs", env={}, disk_per_stage=0, run_options=("--gpus", "all"))
         self.machine = StageMachine(
             self.engine, options, Resources(cores=4, memory=8 * GIB, slots=2), changes.pop("host", PLATFORM),

@@ -77,3 +77,9 @@ class TestNames:
         resolution = tree.solved("a", "b:2", "c", requested=requested)
         plan = make(resolution, ORIN, PlanOptions(base="ubuntu:22.04"))
         assert plan.final.partition(":")[0] == named
+
+    @pytest.mark.parametrize("name", ["jetson-containers/stage", "ghcr.io/jetson-containers/stage:mine", "x" * 256])
+    def test_final_name_is_not_of_a_stage_nor_too_long(self, tree: Tree, name: str) -> None:
+        """Stages are removed by `prune`, and Docker takes 255 characters before the tag."""
+        with pytest.raises(UsageError, match=r"where stages are|at most 255"):
+            final_name(tree.add("llm:1.2"), ORIN, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -190,3 +191,67 @@ def test_suggested_command_can_be_pasted() -> None:
     """Suggested command can be pasted."""
     assert command("./build.sh", "numpy>=2") == "`./build.sh 'numpy>=2'`"
     assert command("./build.sh", "numpy") == "`./build.sh numpy`"
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (["engine==2.6.*"], ["engine:2.6.1"]),
+        (["engine >= 2.5, != 2.11.*"], ["engine:2.6.1"]),
+        (["vision", "engine==2.6.*"], ["engine:2.6.1", "vision:2"]),
+    ],
+)
+def test_range_with_a_star_is_no_pattern(catalog: Catalog, asked: list[str], expected: list[str]) -> None:
+    """PEP 440 has stars in ranges."""
+    assert chain(catalog, *asked) == expected
+
+
+def test_range_with_multiple_is_an_image_for_each_version(catalog: Catalog) -> None:
+    """With --multiple every version in a range gets its image."""
+    plans = planned(catalog, "engine>=2.6", multiple=True)
+    assert sorted(plan.request for plan in plans) == [("engine:2.11.0",), ("engine:2.6.0",), ("engine:2.6.1",)]
+    with pytest.raises(NothingMatchedError) as caught:
+        planned(catalog, "engine>=3", multiple=True)
+    assert "available here: engine:2.11.0" in str(caught.value.hint)
+
+
+def test_range_leaves_packages_out(catalog: Catalog) -> None:
+    """--skip-packages takes ranges: of versions that are meant, and of no others."""
+
+    def skipping(pattern: str) -> list[str | None]:
+        request = Request(packages=("vision",), skip=(pattern,))
+        (plan,) = assemble(request, ORIN, lambda _: catalog, PlanOptions()).plans
+        return [stage.package for stage in plan.stages]
+
+    assert skipping("engine>=2.11") == ["vision:2"]
+    assert skipping("engine<2.11") == ["engine:2.11.0", "vision:2"]
+
+
+def test_name_of_several_images_is_refused(catalog: Catalog) -> None:
+    """One --name without a `/` at its end would be the name of every image of --multiple: only the last would stay."""
+    request = Request(packages=("engine:2.5.0", "other"), multiple=True)
+    with pytest.raises(UsageError, match=r"would be the image of `engine:2\.5\.0` and `other:2\.11\.0`"):
+        assemble(request, ORIN, lambda _: catalog, PlanOptions(name="mine"))
+    named = assemble(request, ORIN, lambda _: catalog, PlanOptions(name="mine/")).plans
+    assert all(plan.final.startswith("mine/") for plan in named)
+    alone = Request(packages=("other",), multiple=True)
+    assert len(assemble(alone, ORIN, lambda _: catalog, PlanOptions(name="mine")).plans) == 1
+
+
+def test_test_that_is_not_there_is_said_before_a_build(tmp_path: Path) -> None:
+    """A test's file that is missing, or a pipe, would fail the build at its end; a plan says so."""
+    header = "#---\n# name: {0}\n# group: test\n# test: [{1}]\n#---\n"
+    files = {
+        "test/gone/Dockerfile": header.format("gone", "look.sh --quick") + FROM,
+        "test/pipe/Dockerfile": header.format("pipe", "look.sh") + FROM,
+        "test/fine/Dockerfile": header.format("fine", "look.sh, 'look.py -v'") + FROM,
+        "test/fine/look.sh": "true\n",
+        "test/fine/look.py": "\n",
+    }
+    tree = write(tmp_path, files)
+    os.mkfifo(tree / "test/pipe/look.sh")
+    (plan,) = planned(load([tree], ORIN), "gone", "pipe", "fine")
+    assert plan.notices == (
+        "the test `look.sh --quick` of `gone` is not a file of its recipe, so it will fail; or --skip-tests gone",
+        "the test `look.sh` of `pipe` is not a file of its recipe, so it will fail; or --skip-tests pipe",
+    )
