@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -79,6 +80,7 @@ def metrics(app: App, /, *, server: str, api_key_env: str) -> int:
     from jetson_containers.llm.metrics import of_server
 
     key = app.settings.env.get(api_key_env, "") if api_key_env else ""
+    os.environ.pop(api_key_env, None)  # nothing that is started needs it
     if api_key_env and not key:
         raise NotReadyError(f"${api_key_env} is not set", hint=f"export {api_key_env}=… with the key of the server")
     listed = [one for one in servers.listing(servers.client_for(app.engine)) if one.status == "running"]

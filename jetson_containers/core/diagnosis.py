@@ -73,6 +73,7 @@ class Signature:
     model: str = ""  # the remedy where a model was prepared or served
     model_cause: str = ""
     exit_codes: tuple[int, ...] = ()
+    also: re.Pattern[str] | None = None  # another line must look like this
     within: int | None = None  # search only so many telling lines from the end
 
 
@@ -105,6 +106,7 @@ def signatures(path: Path = FACTS) -> tuple[Signature, ...]:
             model=row.get("model", ""),
             model_cause=row.get("model_cause", ""),
             exit_codes=tuple(row.get("exit_codes", ())),
+            also=re.compile(row["also"]) if "also" in row else None,
             within=row.get("within"),
         )
         for row in rows
@@ -191,6 +193,8 @@ def is_noise(line: str) -> bool:
 
 
 def _search(row: Signature, lines: Sequence[tuple[int, str]]) -> Diagnosis | None:
+    if row.also and not any(row.also.search(_without_echo(line)) for _, line in lines):
+        return None
     for number, line in lines[: row.within]:  # from the end: the last occurrence is the one that ended it
         if match := row.pattern.search(_without_echo(line)):
             return _finding(row, match, line, number)

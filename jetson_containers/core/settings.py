@@ -109,6 +109,12 @@ OPTIONS: dict[str, Setting] = {
         help="public key (cosign.pub) by which a registry must have signed what is taken from it: what run and llm "
         "start, autotag chooses, and builds stand on or pull",
     ),
+    "sign_key": Setting(
+        kind=Path,
+        default=None,
+        help="private key (cosign.key) that signs what push, build and a farm's worker push to a registry; its "
+        "password is asked for, or that of COSIGN_PASSWORD",
+    ),
     "check_requests": Setting(
         kind=bool,
         default=True,

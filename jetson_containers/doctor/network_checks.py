@@ -62,13 +62,17 @@ def _dns(context: DoctorContext) -> Finding:
 
 def _registries(context: DoctorContext) -> Finding:
     hosts = dict.fromkeys(str(name).split("/")[0] for name in context.settings["registries"])
-    silent = []
+    silent: dict[str, list[str]] = {}  # by the reason, which is mostly the same for all
+    remedies = []
     for host in hosts:
-        found = _reached(context, f"https://{REGISTRY_HOSTS.get(host, host)}/v2/", host)
+        server = REGISTRY_HOSTS.get(host, host)
+        found = _reached(context, f"https://{server}/v2/", host)
         if found.remedy:
-            silent.append(found)
+            silent.setdefault(found.text.removeprefix(f"{host}: ").removeprefix(f"{server}: "), []).append(host)
+            remedies.append(found.remedy)
     if silent:
-        return warn("; ".join(found.text for found in silent), silent[0].remedy)
+        each = [f"{'each of ' * (len(names) > 1)}{', '.join(names)}: {reason}" for reason, names in silent.items()]
+        return warn("; ".join(each), remedies[0])
     return ok(f"{', '.join(hosts)} answer")
 
 

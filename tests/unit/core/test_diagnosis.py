@@ -120,6 +120,45 @@ MESSAGES = [
     ("permission", "docker: /start_ollama: Permission denied"),
 ]
 
+# Messages of other days, which were taken for something else or for nothing: the further texts of a cause.
+MESSAGES += [
+    ("gpu-memory", 'RuntimeError: NVML_SUCCESS == r INTERNAL ASSERT FAILED at "CUDACachingAllocator.cpp":838'),
+    ("gpu-memory", "Error: model requires more system memory (5.6 GiB) than is available (3.1 GiB)"),
+    ("gpu-memory", "llama_init_from_model: failed to allocate buffer for kv cache"),
+    ("shared-memory", "NCCL error in: x, Error while creating shared memory segment /dev/shm/nccl-x (size 9637888)"),
+    ("shared-memory", "Fatal Python error: Bus error"),
+    ("no-space", "RuntimeError: CAS service error : IO Error: No space left on device (os error 28)"),
+    ("nvml", "RuntimeError: CUDA unknown error - this may be due to an incorrectly set up environment, e.g. changing"),
+    ("display-missing", 'qt.qpa.plugin: Could not load the Qt platform plugin "xcb" in "" even though it was found.'),
+    ("display-missing", "_tkinter.TclError: no display name and no $DISPLAY environment variable"),
+    ("github-rate-limit", "wget: server returned error: HTTP/1.1 403 rate limit exceeded"),
+    ("hub-gated", "Your request to access model google/gemma-3-4b-it is awaiting a review from the repo authors."),
+    ("hub-rate-limit", "curl: (22) The requested URL returned error: 429"),
+    (
+        "file-incomplete",
+        "Error while deserializing header: incomplete metadata, file not fully covered",
+    ),
+    ("gguf-architecture", "ERROR:hf-to-gguf:Model Foo9ForCausalLM is not supported"),
+    ("model-type", "NotImplementedError: BPE pre-tokenizer was not recognized - update get_vocab_base_pre()"),
+    ("tensor-missing", "error loading model hyperparameters: key not found in model: llama.context_length"),
+    ("context-too-long", "16.00 GiB KV cache is needed, which is larger than the available KV cache memory (2.50 GiB)"),
+    ("unreachable", "urllib3.exceptions.ProtocolError: ('Connection broken: IncompleteRead(12 bytes read, 8 more)'"),
+    ("no-matching-distribution", "╰─▶ Because triton==3.5.0 has no wheels with a matching platform tag (e.g., `x`)"),
+    ("constraint-conflict", "× No solution found when resolving dependencies:"),
+    ("python-version", "TypeError: unsupported operand type(s) for |: 'type' and 'NoneType'"),
+    ("cuda-arch", "ptxas fatal   : Value 'sm_121a' is not defined for option 'gpu-name'"),
+    ("numpy-abi", "AttributeError: module 'numpy' has no attribute 'float'."),
+    ("cpu-wheel", "Specified provider 'CUDAExecutionProvider' is not in available provider names.Available"),
+    (
+        "kernel-image",
+        "Thor with CUDA capability sm_110 is not compatible with the current PyTorch installation.",
+    ),
+    ("library-missing", "OSError: libcudnn.so.9: cannot open shared object file: No such file or directory"),
+    ("base-missing", "Error response from daemon: No such image: nope:latest"),
+    ("libraries-do-not-fit", "RuntimeError: operator torchvision::nms does not exist"),
+    ("proxy", "ssl.SSLError: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1007)"),
+]
+
 
 @pytest.mark.parametrize(("expected", "message"), MESSAGES, ids=[f"{i}-{row[0]}" for i, row in enumerate(MESSAGES)])
 def test_diagnose_recognizes_known_messages(expected: str, message: str) -> None:
@@ -357,3 +396,27 @@ def test_diagnose_of_a_missing_apt_package_names_the_missing_update_first() -> N
     assert finding is not None
     assert "`nosuchpackage`" in finding.cause
     assert finding.remedy.index("apt-get update") < finding.remedy.index("spelling") < finding.remedy.index("--base")
+
+
+def test_diagnose_does_not_take_a_warning_about_locked_memory_for_its_end() -> None:
+    """A server that may not lock its memory goes on without."""
+    line = "warning: failed to mlock 3825205248-byte buffer (after previously locking 0 bytes): Cannot allocate memory"
+    assert diagnosis.diagnose([line], model=True) is None
+
+
+def test_diagnose_of_an_isolated_build_wants_both_of_its_lines() -> None:
+    """A module that is missing in a program is not hidden by pip."""
+    missing = "ModuleNotFoundError: No module named 'numpy'"
+    ran = diagnosis.diagnose([missing])
+    built = diagnosis.diagnose(["× Preparing metadata (pyproject.toml) did not run successfully.", missing])
+    assert ran is not None
+    assert built is not None
+    assert (ran.id, built.id) == ("python-module-missing", "build-isolation")
+
+
+def test_diagnose_of_a_hub_that_does_not_answer_says_nothing_of_an_index() -> None:
+    """Who downloads a model builds nothing."""
+    finding = diagnosis.diagnose(["OSError: [Errno 101] Network is unreachable"], model=True)
+    assert finding is not None
+    assert "build" not in finding.cause + finding.remedy
+    assert "INDEX_URL" not in finding.remedy

@@ -203,6 +203,19 @@ def test_servers_that_do_not_answer_are_named(orin: Machine, name: str) -> None:
     assert (orin.check(name).status.value, orin.check(name).finding) == ("skip", "offline mode")
 
 
+def test_registries_that_do_not_answer_share_a_reason(orin: Machine) -> None:
+    """What is wrong with all of them is said once, and what is wrong with one beside it."""
+
+    def down(url: str) -> str:
+        host = url.split("/")[2]
+        reason = "too slow" if host == "nvcr.io" else "its name cannot be resolved"
+        raise RegistryError(f"registry {host}: {reason}")
+
+    orin.options["head"] = down
+    found = orin.check("registries").finding
+    assert found == "each of docker.io, ghcr.io: its name cannot be resolved; nvcr.io: too slow"
+
+
 @pytest.mark.parametrize(
     ("now", "expected", "said"),
     [(NOON + 60, "ok", "agrees"), (NOON - 3600, "fail", "60 minutes off"), (86400.0, "fail", "never set")],
