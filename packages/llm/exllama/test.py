@@ -63,7 +63,9 @@ def main():
     absent = list(unmet(name))
     assert not absent, "needed and not installed: " + ", ".join(absent)
     # what is imported in a `try`: where it is missing, models with linear attention end while they answer
-    assert name != "exllamav3" or importlib.util.find_spec("triton"), "attention is written in Triton, which is not installed"
+    assert name != "exllamav3" or importlib.util.find_spec("triton"), (
+        "attention is written in Triton, which is not installed"
+    )
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
