@@ -228,6 +228,7 @@ def build_tvm(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", str(recipe / "build.sh")], env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 @compiled
 @pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("ninja"), reason="no CMake here")
 @pytest.mark.parametrize("with_paths", [True, False])
