@@ -174,7 +174,7 @@ def test_autotag_offers_no_build_of_what_no_recipe_makes(capsys: pytest.CaptureF
     ("asked", "image"),
     [
         ("Comfy-UI", "dustynv/comfyui:"),
-        ("Text_Generation_WebUI", "dustynv/text-generation-webui:"),
+        ("Stable_Diffusion_WebUI", "dustynv/stable-diffusion-webui:"),
         ("dustynv/NanoOWL", "dustynv/nanoowl:"),
         ("nano_owl", "dustynv/nanoowl:"),
         ("L4T.PyTorch", "dustynv/l4t-pytorch:"),
