@@ -170,6 +170,35 @@ def test_autotag_offers_no_build_of_what_no_recipe_makes(capsys: pytest.CaptureF
     assert "./build.sh" not in err
 
 
+@pytest.mark.parametrize(
+    ("asked", "image"),
+    [
+        ("Comfy-UI", "dustynv/comfyui:"),
+        ("Stable_Diffusion_WebUI", "dustynv/stable-diffusion-webui:"),
+        ("dustynv/NanoOWL", "dustynv/nanoowl:"),
+        ("nano_owl", "dustynv/nanoowl:"),
+        ("L4T.PyTorch", "dustynv/l4t-pytorch:"),
+    ],
+)
+def test_autotag_finds_published_names_by_letters_and_digits(
+    capsys: pytest.CaptureFixture[str], asked: str, image: str
+) -> None:
+    """Whether a name is written with `-`, `_` or neither makes no difference, also where no recipe has it."""
+    options = ("--offline", "--disable", "local", "--target", "r36.4.3")
+    assert main.main(["autotag", *options, asked]) == 0
+    assert capsys.readouterr().out.startswith(image)
+
+
+@pytest.mark.parametrize(("asked", "near"), [("nanoowls", "`nanoowl`"), ("jetson-inferense", "`jetson-inference`")])
+def test_autotag_names_published_images_that_resemble(
+    capsys: pytest.CaptureFixture[str], asked: str, near: str
+) -> None:
+    """A name that nothing has is answered with those that are near it; one far from all with none."""
+    line = ("autotag", "--offline", "--disable", "local", "--target", "r36.4.3")
+    refused(capsys, (*line, asked), 127, f"there are images of {near}")
+    assert "there are images" not in refused(capsys, (*line, "zzyzx"), 127)
+
+
 # Settings.
 
 
