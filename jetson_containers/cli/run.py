@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
+    from jetson_containers.core.console import width_of, wrapped
     from jetson_containers.launch import command, podman
     from jetson_containers.launch.options import is_command, parse
     from jetson_containers.llm.run_hints import with_hints
@@ -34,7 +35,11 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     if request.verify:
         app.choose("verify_key", request.verify)
     if request.asks_for_help:
-        app.console.result(command.HELP)
+        width = width_of(app.console.out)
+        for line in command.HELP.splitlines():
+            whole = line.startswith(("  ./", "  docker "))  # it is pasted
+            for part in [line] if whole else wrapped(line, width):
+                app.console.result(part)
         return 0
     image = request.image  # a line without an image is said before the engine is asked
     with_podman = request.podman or bool(app.settings["podman"])

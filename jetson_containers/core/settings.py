@@ -152,7 +152,7 @@ class Settings:
         """Read a setting that is a path and must be set."""
         value = self[name]
         if not isinstance(value, Path):
-            raise ConfigError(f"setting `{name}` is not set")
+            raise ConfigError(f"setting `{name}` is empty", hint=f"give it a value, or unset {PREFIX}{name.upper()}")
         return value
 
     @property
@@ -320,7 +320,7 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
         if option.kind is int:
             return _to_count(raw)
         if option.kind is Path:
-            return Path(str(raw)).expanduser() if raw not in (None, "") else None
+            return Path(_one_line(raw)).expanduser() if raw not in (None, "") else None
         if option.kind is dict:
             return mirrors.parse(raw)
         if option.kind is list:
@@ -335,6 +335,13 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
         raise ConfigError(
             f"{origin}: `{raw}` is not a valid value for `{name}`", hint=f"{name}: {option.help}"
         ) from error
+
+
+def _one_line(raw: Any) -> str:
+    text = str(raw)
+    if any(letter in text for letter in "\n\r\t\0"):
+        raise ValueError(text)
+    return text
 
 
 def _to_list(raw: Any) -> list[Any]:

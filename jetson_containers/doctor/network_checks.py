@@ -35,12 +35,21 @@ def _online(look: Callable[[DoctorContext], Finding]) -> Callable[[DoctorContext
 
 
 def _reached(context: DoctorContext, url: str, purpose: str) -> Finding:
-    host = urlsplit(url).netloc.rpartition("@")[2]
+    host = urlsplit(url).netloc.rpartition("@")[2] if _is_url(url) else ""
+    if not host:
+        return warn(f"{purpose}: `{url}` is not an address", "write it with its scheme: https://HOST/")
     try:
         context.reach(url)
     except JetsonError as error:
         return warn(f"{purpose}: {error.message.removeprefix('registry ')}", _network_remedy(context, host))
     return ok(f"{host} answers")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in {"http", "https"}
+    except ValueError:
+        return False
 
 
 def _network_remedy(context: DoctorContext, host: str) -> str:
@@ -50,7 +59,8 @@ def _network_remedy(context: DoctorContext, host: str) -> str:
 
 
 def _dns(context: DoctorContext) -> Finding:
-    host = urlsplit(_index_url(context)).hostname or "pypi.org"
+    url = _index_url(context)
+    host = (urlsplit(url).hostname if _is_url(url) else None) or "pypi.org"
     try:
         socket.getaddrinfo(host, 443)
     except OSError as error:
@@ -97,8 +107,11 @@ def _proxy_answers(context: DoctorContext) -> Finding:
     address = _proxy(context)
     if not address:
         return ok("no proxy is set")
-    parts = urlsplit(address if "://" in address else f"http://{address}")
-    place = (parts.hostname or "", parts.port or 8080)
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        place = (parts.hostname or "", parts.port or 8080)
+    except ValueError as error:
+        return warn(f"the proxy has an invalid address: {error}", "export https_proxy=http://HOST:PORT")
     shown = f"{place[0]}:{place[1]}"
     try:
         socket.create_connection(place, timeout=5).close()

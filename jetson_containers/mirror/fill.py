@@ -19,6 +19,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -30,6 +31,7 @@ from jetson_containers.core.errors import NotReadyError
 from jetson_containers.core.text import is_number, shown
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -222,10 +224,15 @@ class Filler:
             if is_number(length) and arrived < int(length):
                 raise _BrokenOffError(f"{urlsplit(url).netloc} broke off after {arrived} of {length} bytes")
 
-    @contextlib.contextmanager
-    def _open(self, url: str, start: int = 0, accept: str = "") -> Iterator[Any]:
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """What HTTPS trusts, read once for all files."""
         import ssl
 
+        return ssl.create_default_context(cafile=str(self._ca_bundle) if self._ca_bundle else None)
+
+    @contextlib.contextmanager
+    def _open(self, url: str, start: int = 0, accept: str = "") -> Iterator[Any]:
         source = next(
             (
                 self._prefixes[p] + url[len(p) :]
@@ -236,10 +243,9 @@ class Filler:
         )
         headers = {"User-Agent": "jetson-containers", **({"Range": f"bytes={start}-"} if start else {})}
         request = urllib.request.Request(source, headers=headers | ({"Accept": accept} if accept else {}))  # noqa: S310
-        context = ssl.create_default_context(cafile=str(self._ca_bundle) if self._ca_bundle else None)
         with _answered(source):
             try:
-                answer = urllib.request.urlopen(request, timeout=TIMEOUT, context=context)  # noqa: S310
+                answer = urllib.request.urlopen(request, timeout=TIMEOUT, context=self._tls)  # noqa: S310
             except urllib.error.HTTPError as error:
                 if error.code != UNSATISFIABLE or not start:
                     error.close()

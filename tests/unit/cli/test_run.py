@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers.cli.app import App
+from jetson_containers.cli.main import main
 from jetson_containers.cli.run import run
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, RegistryError
@@ -81,3 +82,15 @@ def test_run_says_that_there_is_no_such_image(engine: FakeEngine, started: list[
     with pytest.raises(NotReadyError, match="offline none is pulled"):
         call(engine, tmp_path, IMAGE, "ls", offline=True)
     assert started == []
+
+
+def test_run_help_fits_the_terminal_and_leaves_commands_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its texts go on below themselves; what can be pasted has one line."""
+    monkeypatch.setattr("jetson_containers.core.console.width_of", lambda _stream: 60)
+    assert main(["run", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 60 and not line.startswith(("  ./", "Usage:"))] == []
+    assert "  ./run.sh --detach --restart unless-stopped --env HF_TOKEN $(./autotag mlc) my-server" in lines
+    assert "  --verify KEY     start only what the registry shows a" in lines

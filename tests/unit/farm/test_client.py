@@ -275,6 +275,7 @@ def test_farm_gives_an_urgent_stage_to_a_free_worker_that_lacks_its_parent(farm:
     assert len(result[0].results) == 3
 
 
+@pytest.mark.long
 def test_farm_client_shows_no_traceback_of_a_scheduler_that_was_killed() -> None:
     """Dask logs a traceback when nobody answers any more; the build ends with an error of ours instead."""
     argv = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
