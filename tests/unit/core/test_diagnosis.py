@@ -162,6 +162,7 @@ MESSAGES += [
     ("segmentation-fault", "nvcc error   : 'cudafe++' died due to signal 11 (Invalid memory reference)"),
     ("cuda-arch", "RuntimeError: Unknown CUDA arch (11.0) or GPU not supported"),
     ("cmake-package", "Could not find directory of OpenSSL installation, and this `-sys` crate cannot proceed"),
+    ("cmake-package", "  Could NOT find NCCL (missing: NCCL_LIBRARY NCCL_INCLUDE_DIR)"),
     ("compiler-missing", "configure: error: no acceptable C compiler found in $PATH"),
     ("unreachable", 'Error response from daemon: Get "https://registry-1.docker.io/v2/": context deadline exceeded'),
     ("dns", "wget: unable to resolve host address 'github.com'"),
