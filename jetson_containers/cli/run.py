@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jetson_containers.core import errors
 from jetson_containers.core.errors import RegistryError, UsageError
-from jetson_containers.core.errors import command as suggested
 
 if TYPE_CHECKING:
     from jetson_containers.cli.app import App
@@ -95,7 +95,7 @@ def _have(app: App, request: RunRequest) -> None:
     hint = "the image comes before the command; if `$(./autotag …)` found none, it is missing"
     if is_doubtful:
         if app.catalog.family_of(app.catalog.spelled(image)) is not None:
-            hint = f"{suggested('./autotag', image)} finds an image of the package"
+            hint = f"{errors.command('./autotag', image)} finds an image of the package"
         app.console.warning(f"no image `{image}` is here, so the engine asks its registry for one", hint)
     if request.dry_run:
         return
