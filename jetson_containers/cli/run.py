@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
-    from jetson_containers.core.console import width_of, wrapped
+    from jetson_containers.core.console import wrapped
     from jetson_containers.launch import command, podman
     from jetson_containers.launch.options import is_command, parse
     from jetson_containers.llm.run_hints import with_hints
@@ -35,7 +36,7 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     if request.verify:
         app.choose("verify_key", request.verify)
     if request.asks_for_help:
-        width = width_of(app.console.out)
+        width = shutil.get_terminal_size((120, 24)).columns  # as the help of other commands: COLUMNS counts
         for line in command.HELP.splitlines():
             whole = line.startswith(("  ./", "  docker "))  # it is pasted
             for part in [line] if whole else wrapped(line, width):

@@ -214,7 +214,8 @@ def _finding(row: Signature, match: re.Match[str] | None, line: str = "", number
 
     def fill(text: str, words: Sequence[str]) -> str:
         text = text.replace("{line}", line.strip())
-        return re.sub(r"\{([0-9])\}", lambda m: words[int(m[1]) - 1] if int(m[1]) <= len(words) else "", text)
+        text = re.sub(r"\{([0-9])\}", lambda m: words[int(m[1]) - 1] if int(m[1]) <= len(words) else "", text)
+        return re.sub(r" (?:``|\(\))|(?<=\w) (?= |$)", "", text)  # what the line did not name leaves no gap
 
     remedy = fill(row.remedy, [shlex.quote(text) for text in groups])  # it holds commands
     return Diagnosis(id=row.id, cause=fill(row.cause, groups), remedy=remedy, line=line.strip(), number=number)

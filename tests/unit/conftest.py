@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,4 +51,12 @@ def _shipped_packages_are_read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalog, "_read", read_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keys_are_derived_once() -> Iterator[None]:
+    """Derive the key of one password and salt once: scrypt takes a tenth of a second, on purpose."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashlib, "scrypt", functools.cache(hashlib.scrypt))
         yield

@@ -88,7 +88,7 @@ def test_run_help_fits_the_terminal_and_leaves_commands_whole(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its texts go on below themselves; what can be pasted has one line."""
-    monkeypatch.setattr("jetson_containers.core.console.width_of", lambda _stream: 60)
+    monkeypatch.setenv("COLUMNS", "60")
     assert main(["run", "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if len(line) > 60 and not line.startswith(("  ./", "Usage:"))] == []

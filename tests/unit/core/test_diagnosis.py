@@ -157,6 +157,32 @@ MESSAGES += [
     ("base-missing", "Error response from daemon: No such image: nope:latest"),
     ("libraries-do-not-fit", "RuntimeError: operator torchvision::nms does not exist"),
     ("proxy", "ssl.SSLError: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1007)"),
+    ("externally-managed", "error: The interpreter at /usr is externally managed, and indicates the following:"),
+    ("compiler-killed", "collect2: fatal error: ld terminated with signal 9 [Killed]"),
+    ("segmentation-fault", "nvcc error   : 'cudafe++' died due to signal 11 (Invalid memory reference)"),
+    ("cuda-arch", "RuntimeError: Unknown CUDA arch (11.0) or GPU not supported"),
+    ("cmake-package", "Could not find directory of OpenSSL installation, and this `-sys` crate cannot proceed"),
+    ("cmake-package", "  Could NOT find NCCL (missing: NCCL_LIBRARY NCCL_INCLUDE_DIR)"),
+    ("compiler-missing", "configure: error: no acceptable C compiler found in $PATH"),
+    ("unreachable", 'Error response from daemon: Get "https://registry-1.docker.io/v2/": context deadline exceeded'),
+    ("dns", "wget: unable to resolve host address 'github.com'"),
+    ("tls", "npm error code SELF_SIGNED_CERT_IN_CHAIN"),
+    ("daemon-gone", 'Error: unable to connect to Podman socket: Get "http://d/v5/libpod/_ping": dial unix'),
+    ("gguf-invalid", "unknown (magic, version) combination: 67676a74, 00000003; is this really a GGML file?"),
+    (
+        "registry-rate-limit",
+        "unexpected status from GET request to https://auth.docker.io/token: 429 Too Many Requests",
+    ),
+    ("no-space", "UserWarning: Not enough free disk space to download the file. The expected file size is: 4976.70 MB"),
+    ("hub-token", "Token is required (`token=True`), but no token found."),
+    ("file-incomplete", "PytorchStreamReader failed reading zip archive: failed finding central directory"),
+    ("context-too-long", "User-specified max_model_len (65536) is greater than the derived max_model_len (32768)"),
+    ("port-in-use", "Error: listen EADDRINUSE: address already in use :::3000"),
+    ("driver-insufficient", "The NVIDIA driver on your system is too old (found version 12060)."),
+    ("gpu-memory", "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    ("gpu-fault", "CUDA error: unspecified launch failure"),
+    ("audio", "OSError: [Errno -9996] Invalid input device (no default output device)"),
+    ("apt-release-gone", "E: The repository 'http://archive.debian.org/debian buster Release' is not signed."),
 ]
 
 
@@ -420,3 +446,23 @@ def test_diagnose_of_a_hub_that_does_not_answer_says_nothing_of_an_index() -> No
     assert finding is not None
     assert "build" not in finding.cause + finding.remedy
     assert "INDEX_URL" not in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        (
+            "ERROR: [Errno 98] error while attempting to bind on address ('::', 8000): address already in use",
+            "port 8000",
+        ),
+        ("OSError: [Errno 98] Address already in use", "port already"),
+        ("RuntimeError: The current user does not have permissions set to access the library", "the device"),
+    ],
+)
+def test_diagnose_leaves_no_gap_for_what_a_line_does_not_name(line: str, cause: str) -> None:
+    """Not every program says which port or device it is."""
+    finding = diagnosis.diagnose([line])
+    assert finding is not None
+    assert cause in finding.cause
+    assert "  " not in finding.cause
+    assert finding.cause == finding.cause.strip()

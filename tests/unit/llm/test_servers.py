@@ -240,3 +240,12 @@ def test_llm_stop_ends_several_and_none_where_one_is_unknown(
     assert main.main(["llm", "stop", "a", "b", "tiny", "--json"]) == 0
     assert running == []
     assert json.loads(capsys.readouterr().out) == ["a", "b"]
+
+
+def test_llm_stop_without_a_server_says_what_starts_one(
+    running: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A list of none helps nobody."""
+    running.clear()
+    assert main.main(["llm", "stop"]) == 3
+    assert "llm serve MODEL --detach" in capsys.readouterr().err
