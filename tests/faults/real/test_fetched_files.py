@@ -71,9 +71,12 @@ def served(folder: Path) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture(scope="session")
-def images(engine: DockerEngine) -> dict[str, str]:
+def images(engine: DockerEngine) -> Iterator[dict[str, str]]:
     """Images of ours in which recipes fetch: one with pip, one with curl."""
-    return {"wheel": _image(engine, "python"), "file": _image(engine, "build-essential")}
+    made = {"wheel": _image(engine, "python"), "file": _image(engine, "build-essential")}
+    yield made
+    for name in made.values():
+        engine.untag(name)
 
 
 def _image(engine: DockerEngine, package: str) -> str:
