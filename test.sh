@@ -16,7 +16,7 @@ usage() {
   cat <<HELP
 usage: ./test.sh [--no-engine] [-k EXPRESSION] [-m EXPRESSION] [-x] [-v] [PATH...] [-- PYTEST OPTIONS]
 
-Runs everything CI checks: the linters, the pure tests, then the tests on a real container engine.
+Runs everything CI checks: the quick pure tests, the linters and the long ones, then the tests on a real container engine.
 
   --no-engine   only what needs no container engine
   -k, -m, -x, -v
@@ -142,7 +142,16 @@ run_tests() { # directories, --, pytest's arguments; only what the user's paths 
   return "$code"
 }
 
-run_tests tests/lint tests/unit tests/faults -- -n auto --dist worksteal --ignore=tests/faults/real # the linters, and what is pure
+# What is pure. All of it at once where the user chose; otherwise first what is quick, then the linters and other long
+# tests, for which only the files that have some are imported.
+PARALLEL=(-n auto --dist worksteal --ignore=tests/faults/real)
+if [ "$((${#SELECTION[@]} + ${#PATHS[@]}))" -gt 0 ]; then
+  run_tests tests/lint tests/unit tests/faults -- "${PARALLEL[@]}"
+else
+  mapfile -t LONG < <(grep -rl --include='test_*.py' 'pytest\.mark\.long$' tests/unit tests/faults | sort)
+  run_tests tests/unit tests/faults -- "${PARALLEL[@]}" -m "not long"
+  run_tests tests/lint "${LONG[@]}" -- "${PARALLEL[@]}" -m long
+fi
 if [ "$NO_ENGINE" = 1 ]; then exit 0; fi
 run_tests tests/real -- # a real engine, registry and model
 run_tests tests/faults/real -- -m quick # faults of these; all of them: python -m tests.faults

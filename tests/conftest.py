@@ -6,6 +6,7 @@ With JETSON_CONTAINERS_STRICT_SKIPS=1 a skip whose reason does not begin with "c
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import shutil
@@ -64,6 +65,12 @@ def pytest_collection(session: pytest.Session) -> None:
     for module in _modules(session.config)[own :: worker["workercount"]]:
         with contextlib.suppress(Exception, pytest.skip.Exception):  # collecting it tells
             importlib.import_module(module)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of the search for garbage: it stays to the end, and each search would walk it."""
+    gc.collect()
+    gc.freeze()
 
 
 def _modules(config: pytest.Config) -> list[str]:

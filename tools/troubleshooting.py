@@ -46,20 +46,36 @@ worth an issue with that log.
 | files in `data/` belong to root | containers run as root | `./run.sh --user "$(id -u):$(id -g)" …` |
 """  # noqa: E501 - rows of a table
 GROUPS: dict[str, str] = {
-    "Memory and disk": "compiler-killed gpu-memory out-of-memory shared-memory no-space max-depth",
+    "Memory and disk": (
+        "node-memory "
+        "compiler-killed gpu-memory out-of-memory shared-memory no-space max-depth file-watchers open-files disk-broken"
+    ),
     "The engine, and starting containers": (
+        "docker-context client-too-new client-too-old credential-helper port-privileged address-missing firewall- "
+        "chains veth-missing bind-source-denied image-name tty-missing cgroup-version rootless-cgroups seccomp- "
+        "too-old rootless-users storage-unfit builder-cache emulation-crash user-home "
+        "address-pools volume-spec option-behind-image engine-config engine-firewall engine-not-started builder- "
+        "driver builder-lost emulation-missing podman-short-name "
         "daemon-gone daemon-denied port-in-use name-in-use device-missing bind-source-missing network-missing "
         "user-missing container-option platform-missing runtime-missing gpus-on-tegra iptables-raw own-stage-not-seen "
         "buildx-missing exec-format bind-not-a-directory read-only"
     ),
     "GPU, camera, display": (
+        "driver-mismatch driver-file-empty host-driver-missing container-without-gpu cdi-missing display-denied "
+        "camera-busy gstreamer-element audio engine-file-foreign gpu-fault triton-ptxas gpu-shared-memory "
+        "camera-denied serial-missing jtop-service argus-daemon opengl "
         "nvml gpu-mount display-missing camera gpu-hook driver-too-old driver-insufficient kernel-image "
         "device-permissions cuda-arch illegal-instruction glibc-too-old segmentation-fault"
     ),
     "Network": (
+        "pull-incomplete npm-network lfs-budget git-ssh git-login git-transfer proxy file-gone not-an-archive "
+        "registry-http registry-login "
+        "certificates-missing "
         "github-rate-limit registry-rate-limit registry-unreachable cuda-repository dns tls unreachable timeout"
     ),
     "Models": (
+        "xet hf-transfer model-path checkpoint-files tokenizer-library server-option imatrix "
+        "gguf-split server-switch gpu-generation runtime-library runtime-too-old pickle-refused "
         "hub-gated hub-token hub-forbidden hub-revision hub-missing hub-rate-limit hub-offline file-incomplete "
         "gguf-architecture gguf-invalid tensor-missing model-type remote-code context-too-long tokenizer-missing "
         "chat-template-missing image-input quantization-unknown bfloat16 git-lfs-pointers"

@@ -24,7 +24,9 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
+from jetson_containers.core.suggest import closest
 from jetson_containers.engine import transfer_progress
+from jetson_containers.registry import snapshot
 from jetson_containers.registry.listing import Listings, in_few_lines
 from jetson_containers.registry.types import ImageRepository
 
@@ -309,6 +311,7 @@ def summary(host: Platform) -> str:
 def refusal(choice: ImageChoice, where: Sequence[str] = ()) -> JetsonError:
     """The error for a request without an answer. When no source could be asked, that is the error instead."""
     names, again = " ".join(choice.request), (*where, *choice.request)
+    similar: list[str] = []
     if choice.image:
         message = f"{choice.image} fits but was declined, and nothing was built"
     elif choice.is_empty:
@@ -316,14 +319,25 @@ def refusal(choice: ImageChoice, where: Sequence[str] = ()) -> JetsonError:
             if isinstance(problem, RegistryError):
                 return problem
         message = f"no image of {names} is known"
+        similar = [_similar(wanted) for wanted in parse(choice.request)]
     else:
         message = f"no image of {names} can run here ({summary(choice.platform)})"
     return NoCompatibleImageError(
         message,
-        details=[*refusals(choice.candidates, again), *(problem.message for problem in choice.problems)],
+        details=[
+            *refusals(choice.candidates, again),
+            *(problem.message for problem in choice.problems),
+            *filter(None, similar),
+        ],
         hint=_engine_first(choice)
         or f"build one with {command('./build.sh', *again)}, or run {command('./autotag', '-y', *again)}",
     )
+
+
+def _similar(wanted: Wanted) -> str:
+    """A question about names of published images that resemble one of which none is known."""
+    near = closest(wanted.name, snapshot.names() - {wanted.name}, 2, likeness=0.75)
+    return f"there are images of {' and '.join(f'`{name}`' for name in near)}" if near else ""
 
 
 def _engine_first(choice: ImageChoice) -> str | None:

@@ -6,7 +6,7 @@ import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.builder import package_tests, stage_labels
+from jetson_containers.builder import package_tests, stage_labels, stage_registry
 from jetson_containers.builder.graph import plan_key
 from jetson_containers.core.errors import NotReadyError
 from jetson_containers.images import labels
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jetson_containers.builder.types import BuildOptions
     from jetson_containers.engine.interface import LocalImage
     from jetson_containers.plan.plan import BuildPlan
+    from jetson_containers.signing.signer import Signer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +89,15 @@ def tested_together(plan: BuildPlan, graph: Graph, options: BuildOptions) -> lis
     return [node for node in nodes if package_tests.tests_of(node) and not package_tests.excluded(node, options)]
 
 
-def push(plan: BuildPlan, namespace: str, stage_builder: StageBuilder) -> str:
-    """Push a final image to `REGISTRY/NAMESPACE`, under its own name and tag there; returns that reference."""
+def push(plan: BuildPlan, namespace: str, stage_builder: StageBuilder, signer: Signer | None) -> str:
+    """Push a final image to `REGISTRY/NAMESPACE`, under its own name and tag there, and sign it; that reference."""
     target = f"{ImageRepository.parse(namespace).reference}/{plan.final.rsplit('/', 1)[-1]}"
     if target != plan.final:
         stage_builder.store.engine.tag(plan.final, target)
     stage_builder.progress.started(target, "pushing")
-    stage_builder.store.engine.push(target, lambda line: stage_builder.progress.line(target, line))
+    stage_registry.push(
+        stage_builder.store.engine, target, signer, lambda line: stage_builder.progress.line(target, line)
+    )
     return target
 
 

@@ -195,14 +195,16 @@ def _gpu_code(files: Mapping[str, GpuCode], sm: int, *, tegra: bool) -> tuple[li
 
     A file without any may still be right: kernels for one architecture alone (`sm_90a`) stand in files of their own
     beside those that run everywhere. So it counts only where nothing else of the same package has code for the GPU,
-    or where its code was not written for one architecture alone.
+    or where its code was not written for one architecture alone. A file that is called after its architecture
+    (`_C_cutlass_90a.abi3.so` of torchao, which is written in Triton otherwise) is one that its package can do without.
     """
     found = {path: coverage(sm, gpu.code, gpu.ptx) for path, gpu in files.items()}
     covered = {_package(path) for path, fit in found.items() if fit}
     problems, notes = [], []
     for path, fit in sorted(found.items()):
         has = _described(files[path])
-        if fit is Coverage.NONE and _package(path) in covered and _special(files[path]):
+        spared = _package(path) in covered or _called_after(path, files[path])
+        if fit is Coverage.NONE and spared and _special(files[path]):
             notes.append(f"{path} has no code for sm_{sm}, only {has}: its package uses other files there")
         elif fit is Coverage.NONE:
             problems.append(f"{path} has no code for sm_{sm}, only {has}")
@@ -295,6 +297,12 @@ def _parsed(names: Iterable[str]) -> list[tuple[int, str]]:
 def _special(gpu: GpuCode) -> bool:
     """Whether all of the code is for one architecture or family alone."""
     return all(kind for _, kind in _parsed([*gpu.code, *gpu.ptx]))
+
+
+def _called_after(path: str, gpu: GpuCode) -> bool:
+    """Whether a file's name says each architecture that it has code for."""
+    words = re.findall(r"[0-9]+[a-z]?", path.rpartition("/")[2])
+    return all(f"{number}{kind}" in words for number, kind in _parsed([*gpu.code, *gpu.ptx]))
 
 
 def _package(path: str) -> str:

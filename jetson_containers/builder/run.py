@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from jetson_containers.core.console import Console
     from jetson_containers.engine.interface import Engine
     from jetson_containers.plan.plan import BuildPlan
+    from jetson_containers.signing.signer import Signer
 
 __all__ = ["BuildOptions", "BuildReport", "StageReport", "run"]
 
@@ -72,8 +73,9 @@ def run(
     options: BuildOptions,
     console: Console,
     registry: StageRegistry | None = None,
+    signer: Signer | None = None,
 ) -> BuildReport:
-    """Build all plans; stages that `registry` has are pulled.
+    """Build all plans; stages that `registry` has are pulled, and final images that are pushed are signed by `signer`.
 
     Raises BuildError/PackageTestError for the first failure unless `keep_going`.
 
@@ -84,7 +86,7 @@ def run(
     package_tests.check_options(options)
     try:
         with Signals() as signals:
-            return _Run(plans, engine, options, console, registry).go(signals)
+            return _Run(plans, engine, options, console, registry, signer).go(signals)
     except KeyboardInterrupt:
         raise InterruptedByUserError("interrupted", hint=summary.again(options, "resumes where it stopped")) from None
     except OSError as error:
@@ -114,8 +116,10 @@ class _Run:
         options: BuildOptions,
         console: Console,
         registry: StageRegistry | None,
+        signer: Signer | None,
     ) -> None:
         self.registry = registry
+        self.signer = signer
         self.plans = [plan for plan in plans if plan.stages]
         self.named = [plan for plan in self.plans if plan.final]  # the others are wanted up to a stage
         self.engine = engine
@@ -387,7 +391,7 @@ class _Run:
             if plan.final not in self.finals:
                 continue
             try:
-                self.pushed.append(finals.push(plan, self.options.push, stage_builder))
+                self.pushed.append(finals.push(plan, self.options.push, stage_builder, self.signer))
             except InterruptedByUserError:
                 raise
             except JetsonError as error:

@@ -2,6 +2,9 @@
 
 A stage stands in the registry as `REGISTRY/NAMESPACE/stage:TAG`, with the tag and labels of its local name. Whether it
 is there is asked once, before anything is decided; it is pulled by its digest, so that what was decided is what comes.
+
+With a signing key, what is pushed is signed, and only what this key has signed counts as there: else a build would
+vouch for what anybody has put there under a stage's name.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from jetson_containers.engine.transfer_events import Transferred
     from jetson_containers.plan.stage import Stage
     from jetson_containers.registry.client import RegistryClient
+    from jetson_containers.signing.signer import Signer
 
 THREADS = 8  # questions at a time
 
@@ -41,19 +45,20 @@ class RemoteStage:
 class StageRegistry:
     """The stages below one namespace of a registry."""
 
-    def __init__(self, namespace: str, client: RegistryClient) -> None:
+    def __init__(self, namespace: str, client: RegistryClient, signer: Signer | None = None) -> None:
         self.namespace = namespace
         self.repository = ImageRepository.parse(namespace).child("stage")
         self._client = client
+        self._signer = signer
 
     @classmethod
-    def of(cls, settings: Settings) -> StageRegistry | None:
+    def of(cls, settings: Settings, signer: Signer | None = None) -> StageRegistry | None:
         """The registry of the settings; None without one, and offline. Raises UsageError for a malformed name."""
         from jetson_containers.registry.client import RegistryClient
 
         if not settings["stage_registry"] or settings["offline"]:
             return None
-        return cls(settings["stage_registry"], RegistryClient.of(settings))
+        return cls(settings["stage_registry"], RegistryClient.of(settings), signer)
 
     def find(self, nodes: Iterable[Node], warn: Callable[[str], None]) -> dict[str, RemoteStage]:
         """The stages of `nodes` that are there, by key. A registry that does not answer has none; `warn` says so."""
@@ -74,7 +79,13 @@ class StageRegistry:
         # The tag holds a part of the key; the label has all of it.
         if info is None or info.architecture != architecture or info.labels.get(labels.KEY) != stage.key:
             return stage.key, None
+        if not self._counts(self.repository, info.digest):
+            return stage.key, None
         return stage.key, RemoteStage(reference=f"{self.repository.reference}@{info.digest}", labels=info.labels)
+
+    def _counts(self, repository: ImageRepository, digest: str | None) -> bool:
+        """Whether a digest is there, and signed where this registry is signed for."""
+        return digest is not None and (self._signer is None or self._signer.has_signed(repository, digest))
 
     def push(
         self,
@@ -119,19 +130,38 @@ class StageRegistry:
         may take it away: what is there in the end has been pushed.
         """
         target = f"{repository.reference}:{tag}"
-        there = self._client.digest(repository, tag) is not None
+        there = self._counts(repository, self._client.digest(repository, tag))
         try:
             if not there:
                 engine.tag(image, target)
-                engine.push(target, on_line, on_bytes=on_bytes)
+                push(engine, target, self._signer, on_line, on_bytes)
         except (RegistryError, NotReadyError):
             with contextlib.suppress(RegistryError):
-                there = self._client.digest(repository, tag) is not None
+                there = self._counts(repository, self._client.digest(repository, tag))
             if not there:
                 raise
         finally:
             forget(engine, target)
         return "" if there else target
+
+
+def push(
+    engine: Engine,
+    target: str,
+    signer: Signer | None,
+    on_line: Callable[[str], None],
+    on_bytes: Callable[[Transferred], None] | None = None,
+) -> None:
+    """Push an image, and sign the digest that the engine names where there is a key. Raises RegistryError."""
+    if signer is None:
+        engine.push(target, on_line, on_bytes=on_bytes)
+        return
+    from jetson_containers.signing.signer import PushedDigest
+
+    pushed = PushedDigest(on_line)
+    engine.push(target, pushed, on_bytes=on_bytes)
+    signature, _ = signer.sign(target, pushed.value)
+    on_line(f"signed by {signer.key.name}: {signature}")
 
 
 def forget(engine: Engine, reference: str) -> None:

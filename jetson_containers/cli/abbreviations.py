@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from jetson_containers.core.errors import command
+
 _ON, _OFF = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
 
@@ -78,4 +80,19 @@ class AbbreviatingCommand(_Abbreviating, click.Command):
 
 
 class AbbreviatingGroup(_Abbreviating, click.Group):
-    """`click.Group` with abbreviations."""
+    """`click.Group` with abbreviations; of a command that stands one level above, it says so."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            parent = ctx.parent
+            if parent is None or not isinstance(parent.command, click.Group):
+                raise
+            if parent.command.get_command(parent, args[0]) is None:
+                raise
+            above = f"It is a command of its own: {command(*parent.command_path.split(), args[0])}."
+            raise click.UsageError(f"{error.message} {above}", ctx) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from jetson_containers.cli.abbreviations import AbbreviatingCommand
-from jetson_containers.core import settings
+from jetson_containers.core import errors, settings
 from jetson_containers.core.console import Console, Level
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class App:
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         self.options: dict[str, Any] = dict(options or {})
+        self.key_password: str | None = None  # see `cli.keys`
 
     def update(self, options: dict[str, Any]) -> None:
         """Let options given after the command override those given before it."""
@@ -135,6 +136,16 @@ class App:
         from jetson_containers.engine import docker
 
         return docker.DockerEngine(self.settings, self.console, approve=self._approval)
+
+    def local_image(self, name: str) -> LocalImage:
+        """The image of a name in the local store. Raises NothingMatchedError where there is none."""
+        found = self.engine.image(name)
+        if found is None:
+            hint = f"{errors.command('jetson-containers', 'images', '--all')} lists those that are"
+            if "/" in name:
+                hint = errors.command("docker", "pull", name)
+            raise errors.NothingMatchedError(f"no image `{name}` is here", hint=hint)
+        return found
 
     @functools.cached_property
     def container_engine(self) -> ContainerEngine:
@@ -283,6 +294,12 @@ def verify_option(function: F) -> F:
     """Add `--verify`, the key that must have signed what one command takes from registries."""
     text = "Take only images that the registry shows a signature of, by this public key."
     return _setting_option("--verify", "verify_key", metavar="KEY", help=text)(function)
+
+
+def sign_option(function: F) -> F:
+    """Add `--sign`, the key that signs what one command pushes."""
+    text = "Sign what is pushed with this private key, as cosign does."
+    return _setting_option("--sign", "sign_key", metavar="KEY", help=text)(function)
 
 
 def list_option(*names: str, separator: str = ",", **kwargs: Any) -> Callable[[F], F]:

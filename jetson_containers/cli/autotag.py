@@ -110,14 +110,15 @@ def _local(app: App, image: str) -> LocalImage | None:
 
 
 def _aliases(app: App) -> Callable[[str], Sequence[str]]:
-    """Names of the same package: `torch` also finds images of `pytorch`."""
+    """Names of the same package: `torch` also finds images of `pytorch`, and `nano-llm` those of `nano_llm`."""
+    from jetson_containers.registry import snapshot
 
     def names(name: str) -> Sequence[str]:
-        name = app.catalog.spelled(name)
+        spelled = app.catalog.spelled(name)
         for package in app.catalog.available.values():
-            if name in (package.family, *package.aliases):
+            if spelled in (package.family, *package.aliases):
                 return (package.family,)
-        return ()
+        return snapshot.names_like(name)
 
     return names
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, collect, command, list_option, split_list, verify_option
+from jetson_containers.cli.app import App, collect, command, list_option, sign_option, split_list, verify_option
 from jetson_containers.cli.build_arguments import (
     MULTIPLE,
     ORDER,
@@ -22,6 +22,7 @@ from jetson_containers.cli.build_arguments import (
     chosen_base,
 )
 from jetson_containers.cli.farm_options import access_options, farm_access
+from jetson_containers.cli.keys import signer, take_password
 from jetson_containers.core.console import width_of
 from jetson_containers.core.errors import NotReadyError, UsageError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.builder.known_base import BaseImage
     from jetson_containers.builder.run import BuildOptions, BuildReport
+    from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.plan.estimate import Estimate
     from jetson_containers.plan.plan import BuildPlan, PlanOptions
     from jetson_containers.plan.request import Assembly
@@ -68,6 +70,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--push", default="", metavar="REPO", help="Push the images to this registry namespace."),
     verify_option,
+    sign_option,
     click.option("--stage-registry", metavar="REPO", help="Pull stages that this registry namespace has by key."),
     click.option("--push-stages", is_flag=True, help="Push the stages that were built to --stage-registry."),
     click.option(
@@ -164,6 +167,7 @@ def _options(function: Any) -> Any:
 @collect(lambda: BuildArguments, "given")
 def build(app: App, *, given: BuildArguments, no_github_api: bool) -> int:  # noqa: ARG001 - accepted, without effect
     """Build one image with all the packages (or with --multiple one image for each)."""
+    take_password(app)
     if given.list_packages or given.show_packages:
         return _list(app, given.packages, full=given.show_packages)
     if given.mirrors and os.path.isdir(given.mirrors):  # noqa: PTH112 - Path.is_dir raises on a long name
@@ -260,6 +264,8 @@ def build_as(
     from jetson_containers.builder import run
     from jetson_containers.builder.stage_registry import StageRegistry
 
+    # Before hours of building. On a farm, what this machine pushes is a base image alone.
+    signs = signer(app) if given.push or given.push_stages or given.farm else None
     apps = app.each_target()
     planned = [_planned(one, given, locked) for one in apps]
     assembly = joined([each for each, _ in planned])
@@ -270,10 +276,11 @@ def build_as(
         app.console.info(f"note: {notice}")  # a dry run shows them with the plan
     _warn_of_idle_patterns(app, given, assembly)
     build_options = _build_options(app, given, _gpu_options(app))
-    registry = StageRegistry.of(app.settings)
+    registry = StageRegistry.of(app.settings, signs)
     if given.farm:
-        assembly = _on_farm(app, given, assembly, build_options)
-    return run.run(assembly.plans, app.engine, build_options, app.console, registry), assembly, planned[0][1]
+        assembly = _on_farm(app, given, assembly, build_options, registry)
+    report = run.run(assembly.plans, app.engine, build_options, app.console, registry, signs)
+    return report, assembly, planned[0][1]
 
 
 def _planned(app: App, given: BuildArguments, locked: Mapping[str, Any] | None) -> tuple[Assembly, BaseImage]:
@@ -318,13 +325,13 @@ def joined(assemblies: Sequence[Assembly]) -> Assembly:
     return replace(assemblies[0], plans=tuple(plans.values()), errors=errors)
 
 
-def _on_farm(app: App, given: BuildArguments, assembly: Assembly, options: BuildOptions) -> Assembly:
+def _on_farm(
+    app: App, given: BuildArguments, assembly: Assembly, options: BuildOptions, registry: StageRegistry | None
+) -> Assembly:
     """Build the stages on a farm; what is left to do here is to pull the finished images and to name them."""
-    from jetson_containers.builder.stage_registry import StageRegistry
     from jetson_containers.farm import access, client, labels
     from jetson_containers.plan.request import PlanFailure
 
-    registry = StageRegistry.of(app.settings)
     if registry is None:
         raise UsageError("--farm needs a network connection", hint="without `--offline`")
     allowed = farm_access(given.tls_ca, given.tls_cert, given.tls_key, unencrypted=given.allow_unencrypted)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.core import errors
+from jetson_containers.core import checked, errors
 from jetson_containers.core.errors import ConfigError, NotReadyError, UsageError
+from jetson_containers.core.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,8 @@ SCHEMA = 1
 _MODEL = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 _HASHED = re.compile(r"[0-9a-f]{64}")
 _FOLDER = re.compile(r"models--[\w.-]+")
+_FINAL = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]{0,254}")
+_ID = re.compile(r"(?:[^\s@]{1,255}@)?sha256:[0-9a-f]{64}")
 
 
 @command(epilog="Example: jetson-containers bundle llama_cpp --model org/name -o llama.bundle")
@@ -212,13 +215,29 @@ def _load(app: App, file: Path, mirror: Path | None) -> None:
 
 
 def _facts(reader: PartsReader) -> dict[str, Any]:
+    """What a bundle says of itself, checked. Raises ConfigError."""
     facts = reader.facts
-    digests = facts.get("digests")
-    sound = facts.get("schema") == SCHEMA and isinstance(facts.get("final"), str) and isinstance(digests, dict)
-    images = facts.get("images")
-    rows = [row for image in images for row in image] if isinstance(images, list) else [None]
-    sound = sound and all(isinstance(row, list) and len(row) == 3 for row in rows)
-    sound = sound and all(isinstance(word, str) for row in rows for word in row or ())
-    if not sound or not all(isinstance(word, str) for pair in (digests or {}).items() for word in pair):
-        raise ConfigError(f"{reader.path}: is a bundle of another format", hint="write it with this version")
+    try:
+        if facts.get("schema") != SCHEMA or not _FINAL.fullmatch(checked.text(facts.get("final"))):
+            raise ValueError("another schema, or no name of an image")
+        if not all(_ID.fullmatch(word) for pair in checked.texts(facts.get("digests")).items() for word in pair):
+            raise ValueError("a digest that is none")
+        for image in checked.items(facts.get("images")):
+            _check_rows(checked.items(image))
+    except ValueError as error:
+        raise ConfigError(
+            f"{reader.path}: is a bundle of another format: {shown(str(error))}", hint="write it with this version"
+        ) from error
     return facts
+
+
+def _check_rows(rows: list[Any]) -> None:
+    """Refuse an image whose archive would be larger than what is in the file, or another than `docker save` makes."""
+    for row in rows:
+        name, source, link = (checked.text(word) for word in checked.items(row))
+        if not name or bool(source) == bool(link):
+            raise ValueError(f"an image with `{name}`, neither file nor link")
+    for column in (0, 1):  # each name and each content once
+        given = [row[column] for row in rows if row[column]]
+        if len(given) != len(set(given)):
+            raise ValueError("an image with the same file twice")

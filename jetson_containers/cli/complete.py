@@ -43,7 +43,9 @@ class _WithValues(ShellComplete):
             begun, _, last = word.rpartition(",") if found.name in LISTS else ("", "", word)
             before = f"{begun}," if begun else ""
             try:
-                names = sorted({name for name in values(_app(context), last) if name.startswith(last)})
+                every = set(values(_app(context), last))
+                names = sorted(name for name in every if name.startswith(last))
+                names = names or sorted(name for name in every if name.lower().startswith(last.lower()))
             except Exception:  # noqa: BLE001 - a shell waits for names; an error in their place would be typed into the line
                 names = []
             return [CompletionItem(before + name) for name in names]
@@ -108,7 +110,19 @@ def _app(context: click.Context) -> App:
 def _values_of(context: click.Context, parameter: click.Parameter) -> Callable[[App, str], Iterable[str]] | None:
     """Where the values of a parameter come from; None where click knows."""
     command = context.command.name or ""
+    if (command, parameter.name) == ("set", "value"):
+        return _switch if _is_switch(str(context.params.get("setting") or "")) else None
     return BY_COMMAND.get((command, parameter.name or "")) or BY_NAME.get(parameter.name or "")
+
+
+def _is_switch(setting: str) -> bool:
+    from jetson_containers.core.settings import OPTIONS
+
+    return setting in OPTIONS and OPTIONS[setting].kind is bool
+
+
+def _switch(_app: App, _begun: str) -> Iterable[str]:
+    return ("on", "off")
 
 
 def packages(app: App, begun: str) -> Iterator[str]:
@@ -140,14 +154,31 @@ def boards(_app: App, _begun: str) -> Iterable[str]:
 
 def images(_app: App, begun: str) -> list[str]:
     """Images of the local store; nothing where the engine does not answer at once."""
+    return [name for name in _docker(*_IMAGE_NAMES, *_filter(begun)) if "<none>" not in name]
+
+
+def _docker(*words: str) -> list[str]:
     client = shutil.which("docker")
     if client is None:
         return []
     done = subprocess.run(
-        [client, *_IMAGE_NAMES, *_filter(begun)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        timeout=DOCKER_PATIENCE,
-    )  # fmt: skip
-    return [name for name in done.stdout.split() if "<none>" not in name]
+        [client, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=DOCKER_PATIENCE
+    )
+    return done.stdout.split()
+
+
+def servers(_app: App, _begun: str) -> list[str]:
+    """Containers of `llm serve`."""
+    from jetson_containers.llm.containers import SERVER
+
+    return _docker("ps", "--all", "--filter", f"label={SERVER}", "--format", "{{.Names}}")
+
+
+def stored_models(app: App, _begun: str) -> set[str]:
+    """Models of which something is stored here."""
+    from jetson_containers.llm import context, stored
+
+    return {one.model for one in stored.listing(app.settings.path("data"), context.downloads(app.settings))}
 
 
 def _filter(begun: str) -> list[str]:
@@ -229,6 +260,10 @@ BY_COMMAND: dict[tuple[str, str], Callable[[App, str], Iterable[str]]] = {
     ("context", "name"): packages,
     ("pull", "name"): packages,
     ("report", "build"): builds,
+    ("rm", "model"): stored_models,
+    ("stop", "server"): servers,
+    ("logs", "server"): servers,
+    ("metrics", "server"): servers,
     ("run", "arguments"): run_image,
 }
 

@@ -81,7 +81,8 @@ def get(app: App, *, setting: str) -> None:
 def set_value(app: App, *, setting: str, value: str | None, unset: bool, system: bool) -> None:
     """Write SETTING into the user's settings file. A value is checked before; comments of the file stay."""
     name = _checked(setting)
-    if (value is None) != unset:
+    empty = not (value or "").strip() and settings.OPTIONS[name].kind is not str  # a text may be empty on purpose
+    if (value is None or empty) != unset:
         raise UsageError("give a value, or --unset", hint=f"{name}: {settings.OPTIONS[name].help}")
     file = _file(app, system=system)
     errors.command("sudo", "jetson-containers", "config", "set", "--system", name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.core.console import Level
+from jetson_containers.core.console import Level, width_of, wrapped
 from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def doctor(app: App, *, fix: bool, yes: bool, dry_run: bool) -> int:
     if app.console.as_json:
         app.console.result_json(checks)
     else:
-        _show(app, checks)
+        show(app, checks)
     if fix:
         _fix(app, checks, yes=yes, dry_run=dry_run)
     return int(failed)
@@ -72,18 +72,22 @@ def _context(app: App) -> DoctorContext:
 _KINDS = {"ok": "ok", "note": "hint", "warn": "warning", "fail": "error", "skip": "dim"}
 
 
-def _show(app: App, checks: list[Check]) -> None:
+def show(app: App, checks: list[Check]) -> None:
+    """Print the checks and a count; texts go on below themselves in a terminal, commands stay whole."""
     from jetson_containers.doctor.run import count
     from jetson_containers.doctor.types import Status
 
-    verbose = app.level >= Level.VERBOSE
+    verbose, width = app.level >= Level.VERBOSE, width_of(app.console.out)
     for check in checks:
         if check.status is Status.SKIP and not verbose:
             continue
-        name = app.console.style_result(f"{check.status.value:<4}", _KINDS[check.status.value])
-        app.console.result(f"{name}  {check.check}: {check.finding}")
+        status = f"{check.status.value:<4}"
+        first, *more = wrapped(f"{status}  {check.check}: {check.finding}", width)
+        app.console.result(app.console.style_result(status, _KINDS[check.status.value]) + first[len(status) :])
         if verbose or check.status in {Status.WARN, Status.FAIL}:
-            app.console.result(f"      {check.why}")
+            more += wrapped(f"      {check.why}", width)
+        for line in more:
+            app.console.result(line)
         if check.remedy:
             app.console.result(f"      → {check.remedy}")
     counted = count(checks)

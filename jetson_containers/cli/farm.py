@@ -11,6 +11,7 @@ from jetson_containers.cli import build
 from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, collect, command, global_options, list_option, split_list
 from jetson_containers.cli.farm_options import access_options, farm_access
+from jetson_containers.cli.keys import signer, take_password
 from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def farm_worker(app: App, *, address: str, given: WorkerArguments, access_given:
     from jetson_containers.farm import access, labels, machine, serve
     from jetson_containers.registry.client import RegistryClient
 
+    take_password(app)
     allowed = access_given.read()
     access.check(address, allowed, "ADDRESS")
     if given.host:  # a worker listens too, and takes tasks from whoever reaches it
@@ -125,6 +127,7 @@ def farm_worker(app: App, *, address: str, given: WorkerArguments, access_given:
     offered = labels.check(split_list(given.label_text), "--labels")
     access.require()
     size = _memory(given.memory)
+    signs = signer(app)
     options = build.machine_options(app)
     capabilities = app.engine.capabilities
     remote = capabilities.elsewhere
@@ -148,7 +151,7 @@ def farm_worker(app: App, *, address: str, given: WorkerArguments, access_given:
         options,
         available,
         app.platform,
-        lambda namespace: stage_registry.StageRegistry(namespace, registries),
+        lambda namespace: stage_registry.StageRegistry(namespace, registries, signs),
         app.console,
         name=given.name or serve.default_name(),
         remote=remote,

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jetson_containers.cli.app import App, command, verify_option
+from jetson_containers.cli.app import App, command, sign_option, verify_option
+from jetson_containers.cli.keys import signer, take_password
 from jetson_containers.core import errors
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import (
     ImageInUseError,
     JetsonError,
     NoCompatibleImageError,
-    NothingMatchedError,
-    NotReadyError,
 )
 from jetson_containers.engine import transfer_progress
 from jetson_containers.images import labels
@@ -29,9 +27,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.engine.interface import LocalImage
     from jetson_containers.images.labels import ImageLabels
-    from jetson_containers.signing.keys import PrivateKey
-
-_PUSHED = re.compile(r"digest: (sha256:[0-9a-f]{64}) size: [0-9]+")  # as `docker push` ends
+    from jetson_containers.signing.signer import Signer
 
 
 @command()
@@ -67,10 +63,7 @@ def flatten(app: App, *, image: str, name: str) -> None:
     Example: jetson-containers flatten lower lower-flat
     """
     target = str(ImageName.parse(name))
-    source = app.engine.image(image)
-    if source is None:
-        hint = "`jetson-containers images --all` lists those that are here"
-        raise NotReadyError(f"no image `{image}` in the local store", hint=hint)
+    source = app.local_image(image)
     app.console.info(f"writing out {image}, and making {target} of it")
     app.engine.flatten(image, target, labels.still_true(source.labels))
     made = app.engine.image(target)
@@ -318,15 +311,17 @@ def _show_name(app: App, image: str) -> None:
 
 @command(epilog="Example: jetson-containers push registry.example:5000/robots/llama_cpp:latest")
 @click.argument("image")
-@click.option("--sign", type=click.Path(path_type=Path), metavar="KEY", help="Sign what was pushed, as cosign does.")
-def push(app: App, *, image: str, sign: Path | None) -> None:
+@sign_option
+def push(app: App, *, image: str) -> None:
     """Push an image to the registry its name says; docker's own login is used.
 
-    `--sign` takes a private key of `cosign` or `keys new`; its password is asked for, or that of COSIGN_PASSWORD. Needs
-    `pip install -r requirements-sign.txt`.
+    `--sign`, or the setting sign_key, takes a private key of `cosign` or `keys new`; its password is asked for, or that
+    of COSIGN_PASSWORD. Needs `pip install -r requirements-sign.txt`.
     """
-    if app.engine.image(image) is None:
-        raise NothingMatchedError(f"no image `{image}` here", hint="`jetson-containers images` lists those that are")
+    from jetson_containers.signing.signer import PushedDigest
+
+    take_password(app)
+    app.local_image(image)
     if "/" not in image:
         place = f"registry.example/me/{image}"
         tag = errors.command("docker", "tag", image, place)
@@ -334,44 +329,19 @@ def push(app: App, *, image: str, sign: Path | None) -> None:
             f"`{image}` names no registry, and what docker takes in its place (docker.io/library) is not yours",
             hint=f"{tag}, then {errors.command('jetson-containers', 'push', place)}; or `build --push REPO`",
         )
-    key = _key(app, sign) if sign else None  # before minutes of pushing
-    digest = _pushed(app, image)
-    signature = _sign(app, image, digest, key) if key else None
+    signs = signer(app)  # before minutes of pushing
+    pushed = PushedDigest()
+    transfer_progress.push(app.engine, image, app.console, pushed)
+    digest = pushed.value
+    signature = _sign(app, image, digest, signs) if signs else None
     if app.console.as_json:
         app.console.result_json({"image": image, "digest": digest or None, "signature": signature})
         return
     app.console.result(f"{ImageName.parse(image).repository}@{digest}" if signature else image)
 
 
-def _key(app: App, path: Path) -> PrivateKey:
-    from jetson_containers.cli.keys import password
-    from jetson_containers.signing.keys import PrivateKey
-
-    return PrivateKey.read(path, lambda: password(app))
-
-
-def _pushed(app: App, image: str) -> str:
-    """Push; the digest that the registry has then, which the engine names in its last line, or `""`."""
-    found: list[str] = []
-    transfer_progress.push(app.engine, image, app.console, lambda line: found.extend(_PUSHED.findall(line)))
-    return found[-1] if found else ""
-
-
-def _sign(app: App, image: str, digest: str, key: PrivateKey) -> str:
-    """Sign what was pushed; the reference of the signature. Raises NotReadyError where the digest is not known."""
-    from jetson_containers.registry.client import RegistryClient
-    from jetson_containers.registry.types import ImageRepository
-    from jetson_containers.signing import signatures
-
-    if not digest:
-        raise NotReadyError(
-            f"{image} is pushed and not signed: the engine did not say which digest it has",
-            hint="`cosign sign --key KEY IMAGE@DIGEST` signs it",
-        )
-    repository = ImageRepository.parse(ImageName.parse(image).repository)
-    client = RegistryClient.of(app.settings, mirrored=False)
-    new = signatures.sign(client, repository, digest, key)
-    said = "signed" if new else "already signed"
-    signature = f"{repository.reference}:{signatures.tag_of(digest)}"
-    app.console.ok(f"{said} by {key.name}: {signature}")
+def _sign(app: App, image: str, digest: str, signs: Signer) -> str:
+    """Sign what was pushed; the reference of the signature."""
+    signature, new = signs.sign(image, digest)
+    app.console.ok(f"{'signed' if new else 'already signed'} by {signs.key.name}: {signature}")
     return signature

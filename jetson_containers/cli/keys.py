@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from jetson_containers.cli.app import App, command, global_options
 from jetson_containers.core import errors
 from jetson_containers.core.errors import UsageError
 from jetson_containers.core.files import readable_os_errors, write_atomically
+
+if TYPE_CHECKING:
+    from jetson_containers.signing.signer import Signer
 
 PASSWORD = "COSIGN_PASSWORD"  # noqa: S105 - the name of cosign's variable
 
@@ -58,9 +61,32 @@ def keys_new(app: App, *, name: Path) -> None:
 keys.add_command(keys_new)
 
 
+def take_password(app: App) -> None:
+    """Take the password out of the environment, where every program that is started would find it.
+
+    The first thing of a command that may sign, before it starts anything or reads the settings.
+    """
+    app.key_password = os.environ.pop(PASSWORD, None)
+
+
+def signer(app: App) -> Signer | None:
+    """What signs for the setting `sign_key` (`--sign`); None without one.
+
+    Raises UsageError for a file that is not a private key, a wrong password, and without a terminal to ask for it;
+    NotReadyError without the libraries.
+    """
+    path = app.settings["sign_key"]
+    if not path:
+        return None
+    from jetson_containers.signing.keys import PrivateKey
+    from jetson_containers.signing.signer import Signer
+
+    return Signer.of(PrivateKey.read(path, lambda: password(app)), app.settings)
+
+
 def password(app: App, *, twice: bool = False) -> bytes:
-    """The password of a private key: of the environment, else asked for. Raises UsageError without a terminal."""
-    given = os.environ.get(PASSWORD)
+    """The password of a private key: that of the environment, else asked for. Raises UsageError without a terminal."""
+    given = app.key_password if app.key_password is not None else os.environ.get(PASSWORD)
     if given is not None:
         return given.encode()
     if not app.console.interactive:

@@ -337,13 +337,13 @@ def list_(app: App, *, verify: bool) -> int:
 
 
 @command()
-@click.argument("model")
+@click.argument("model", nargs=-1, required=True)
 @click.option("--runtime", default="", metavar="NAME", help="Only artifacts of this runtime.")
 @click.option("--quantization", default="", metavar="NAME", help="Only this quantization.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
-def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_run: bool) -> int:
-    """Delete the downloads and artifacts of MODEL.
+def rm(app: App, *, model: tuple[str, ...], runtime: str, quantization: str, yes: bool, dry_run: bool) -> int:
+    """Delete the downloads and artifacts of each MODEL.
 
     Example: jetson-containers llm rm Qwen2.5-1.5B-Instruct --quantization F16
     """
@@ -355,7 +355,9 @@ def rm(app: App, *, model: str, runtime: str, quantization: str, yes: bool, dry_
 
     data = app.settings.path("data")
     stored = listing(data, _downloads(app))
-    chosen = choose(stored, aliased(model, app.settings["model_aliases"]), runtime=runtime, quantization=quantization)
+    names = [aliased(name, app.settings["model_aliases"]) for name in model]
+    found = [choose(stored, name, runtime=runtime, quantization=quantization) for name in names]
+    chosen = list({one.path: one for each in found for one in each}.values())
     size = human_bytes(sum(one.size for one in chosen))
     if dry_run or not yes:
         for one in chosen:

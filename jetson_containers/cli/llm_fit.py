@@ -204,12 +204,12 @@ def lines(answer: FitAnswer, asked: Sequence[str], *, one: bool, width: int = 0)
 def _verdict_line(answer: FitAnswer) -> str:
     best = answer.best
     name = answer.model.rpartition("/")[2]
-    memory = f"{_size(best.needed_bytes)} of {_size(best.available_bytes)}"
     batch = f" × {best.max_batch}" if best.max_batch > 1 else ""
     release = f" with L4T {answer.machine.release}" if answer.machine.release else ""
     where = f"{best.context} tokens{batch} on {best.board}{release}"
     return (
-        f"{best.verdict.value}: {name} with {best.runtime} {best.quantization}, {where}: {memory}{_speed(best, ', ')}"
+        f"{best.verdict.value}: {name} with {best.runtime} {best.quantization}, {where}: {best.memory_text}"
+        f"{_speed(best, ', ')}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -36,11 +37,11 @@ def ps(app: App) -> int:
 
 
 @command("stop")
-@click.argument("server", required=False, default="", metavar="[MODEL|NAME]")
+@click.argument("server", nargs=-1, metavar="[MODEL|NAME]...")
 @click.option("--all", "everything", is_flag=True, help="End all servers of `llm serve`.")
 @podman_option
-def stop(app: App, *, server: str, everything: bool) -> int:
-    """End a server, named by its model, its container or its address; without a name the only one.
+def stop(app: App, *, server: tuple[str, ...], everything: bool) -> int:
+    """End servers, named by their model, container or address; without a name the only one.
 
     Example: jetson-containers llm stop Qwen2.5-1.5B-Instruct
     """
@@ -52,7 +53,10 @@ def stop(app: App, *, server: str, everything: bool) -> int:
     client = servers.client_for(app.container_engine)
     found = servers.listing(client)
     offered = [one for one in found if one.facts.task != "session"]  # a chat of another terminal is ended by name only
-    ended = offered if everything else servers.chosen(found if server else offered, server)
+    ended = offered
+    if not everything:  # all names are looked up before the first server ends
+        named = [one for name in server for one in servers.chosen(found, name)] or servers.chosen(offered, "")
+        ended = list({one.name: one for one in named}.values())
     for one in ended:
         servers.stop(one, client)
         if not app.console.as_json:
@@ -79,6 +83,7 @@ def metrics(app: App, /, *, server: str, api_key_env: str) -> int:
     from jetson_containers.llm.metrics import of_server
 
     key = app.settings.env.get(api_key_env, "") if api_key_env else ""
+    os.environ.pop(api_key_env, None)  # nothing that is started needs it
     if api_key_env and not key:
         raise NotReadyError(f"${api_key_env} is not set", hint=f"export {api_key_env}=… with the key of the server")
     listed = [one for one in servers.listing(servers.client_for(app.engine)) if one.status == "running"]

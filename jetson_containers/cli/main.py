@@ -87,6 +87,17 @@ ELSEWHERE = {
     "exec": "`docker exec -it NAME bash` starts a shell in a container.",
     "rm": "`docker rm` removes a container, `docker rmi` an image.",
     "rmi": "`docker rmi` removes an image, `jetson-containers prune` all stages.",
+    "log": "`docker logs NAME` shows what a container prints, `jetson-containers llm logs MODEL` a server.",
+    "start": "`jetson-containers run IMAGE` starts a container.",
+    "shell": "`jetson-containers run IMAGE` starts a shell in a container.",
+    "install": "`./build.sh PACKAGE` makes an image with it, `jetson-containers pull PACKAGE` fetches one.",
+    **dict.fromkeys(
+        ("remove", "uninstall", "delete"),
+        "`docker rmi` removes an image, `jetson-containers llm rm` a model, `./install.sh --help` tells of this tool.",
+    ),
+    "find": "`jetson-containers search TEXT` looks for packages, `jetson-containers autotag PACKAGE` for an image.",
+    "tags": "`jetson-containers images` lists images, `jetson-containers show PACKAGE` its versions.",
+    "status": "`jetson-containers doctor` checks this machine, `jetson-containers stats` shows its load.",
     **{
         name: f"It is a command of `llm`: {command('jetson-containers', 'llm', name)}."
         for name in ("bench", "chat", "fit", "quantize", "serve", "suggest")
@@ -202,6 +213,7 @@ def _usage_error(error: click.ClickException) -> UsageError:
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context else "jetson-containers"
     text = error.format_message()
+    text = " ".join(text.split())  # the choices of an option stand in lines of their own
     for theirs, ours in _CLICK_WORDS.items():
         text = text.replace(theirs, ours)
     return UsageError(text, hint=f"see `{path} --help` for usage")

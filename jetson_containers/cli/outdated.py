@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.core import errors
-from jetson_containers.core.errors import NothingMatchedError, UsageError
+from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.updates.pins import Pinned
@@ -66,8 +65,7 @@ def _of_image(app: App, image: str) -> Pinned:
     from jetson_containers.images import installed
     from jetson_containers.updates import pins
 
-    if app.engine.image(image) is None:
-        raise NothingMatchedError(f"no image `{image}` is here", hint=errors.command("docker", "pull", image))
+    app.local_image(image)
     return pins.of_image(installed.contents_of(image_files.read(app.engine, image, installed.wanted)), image)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jetson_containers.core import errors
 from jetson_containers.core.errors import RegistryError, UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(app: App, *, arguments: tuple[str, ...]) -> int:
     """Run a container with what the board has: GPU, cameras, /data."""
+    from jetson_containers.core.console import wrapped
+    from jetson_containers.images.name import ImageName
     from jetson_containers.launch import command, podman
-    from jetson_containers.launch.options import is_command, parse
+    from jetson_containers.launch.options import is_command, parse, seems_image
     from jetson_containers.llm.run_hints import with_hints
 
     request = parse(arguments)
@@ -34,7 +38,11 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
     if request.verify:
         app.choose("verify_key", request.verify)
     if request.asks_for_help:
-        app.console.result(command.HELP)
+        width = shutil.get_terminal_size((120, 24)).columns  # as the help of other commands: COLUMNS counts
+        for line in command.HELP.splitlines():
+            whole = line.startswith(("  ./", "  docker "))  # it is pasted
+            for part in [line] if whole else wrapped(line, width):
+                app.console.result(part)
         return 0
     image = request.image  # a line without an image is said before the engine is asked
     with_podman = request.podman or bool(app.settings["podman"])
@@ -49,7 +57,13 @@ def run(app: App, *, arguments: tuple[str, ...]) -> int:
         if not request.dry_run:
             podman.require_image(capabilities.client, image)
     else:
+        ImageName.parse(image)  # Podman's images may have other names: archives, folders
         capabilities = app.engine.run_capabilities
+    if seems_image(request.line.command[:1]):
+        app.console.warning(
+            f"`{request.line.command[0]}` is taken for the program to start in `{image}`: a container has one image",
+            "`autotag` with several packages finds one image of all: `./autotag PACKAGE PACKAGE`",
+        )
     request = _verified(app, request, with_podman=with_podman)
     if request.least:
         request = _with_user(request, request.data or app.settings.path("data"))
@@ -80,6 +94,8 @@ def _have(app: App, request: RunRequest) -> None:
         return
     hint = "the image comes before the command; if `$(./autotag …)` found none, it is missing"
     if is_doubtful:
+        if app.catalog.family_of(app.catalog.spelled(image)) is not None:
+            hint = f"{errors.command('./autotag', image)} finds an image of the package"
         app.console.warning(f"no image `{image}` is here, so the engine asks its registry for one", hint)
     if request.dry_run:
         return

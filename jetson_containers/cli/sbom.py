@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.core import errors, files
-from jetson_containers.core.errors import NothingMatchedError, UsageError
+from jetson_containers.core import files
+from jetson_containers.core.errors import UsageError
 
 if TYPE_CHECKING:
     from jetson_containers.engine.interface import LocalImage
@@ -54,10 +54,7 @@ def provenance(app: App, *, image: str, output: Path | None) -> None:
 
 
 def _local(app: App, name: str) -> LocalImage:
-    found = app.engine.image(name)
-    if found is None:
-        raise NothingMatchedError(f"no image `{name}` is here", hint=errors.command("docker", "pull", name))
-    return found
+    return app.local_image(name)
 
 
 def _write(app: App, text: str, output: Path | None) -> None:

@@ -11,6 +11,7 @@ import click
 from jetson_containers.cli.app import App, collect, command
 from jetson_containers.core import errors
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError
+from jetson_containers.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,8 @@ def setup(app: App, *, steps: tuple[str, ...], yes: bool, dry_run: bool, undo: b
     named or confirmed. Without STEP all are gone through.
     """
     if unknown := sorted(set(steps) - set(NAMES)):
-        raise UsageError(f"unknown step `{unknown[0]}`", hint=f"known: {', '.join(NAMES)}")
+        hint = did_you_mean(unknown[0], NAMES, otherwise=f"known: {', '.join(NAMES)}")
+        raise UsageError(f"unknown step `{unknown[0]}`", hint=hint)
     machine = machine_of(app, options)
     if undo:
         _undo(app, machine, steps, yes=yes, dry_run=dry_run)

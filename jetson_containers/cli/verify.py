@@ -71,10 +71,7 @@ def _image(app: App, name: str) -> LocalImage:
     if image is None and "/" in name:
         hint = "check the name and the tag"
         pull_missing(app.engine, name, app.console, offline=bool(app.settings["offline"]), hint=hint)
-        image = app.engine.image(name)
-    if image is None:
-        raise UsageError(f"no image `{name}` is here", hint="`jetson-containers images` lists those that are")
-    return image
+    return image or app.local_image(name)
 
 
 def _check_board(app: App, name: str, image: LocalImage) -> None:

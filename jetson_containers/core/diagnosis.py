@@ -73,6 +73,7 @@ class Signature:
     model: str = ""  # the remedy where a model was prepared or served
     model_cause: str = ""
     exit_codes: tuple[int, ...] = ()
+    also: re.Pattern[str] | None = None  # another line must look like this
     within: int | None = None  # search only so many telling lines from the end
 
 
@@ -105,6 +106,7 @@ def signatures(path: Path = FACTS) -> tuple[Signature, ...]:
             model=row.get("model", ""),
             model_cause=row.get("model_cause", ""),
             exit_codes=tuple(row.get("exit_codes", ())),
+            also=re.compile(row["also"]) if "also" in row else None,
             within=row.get("within"),
         )
         for row in rows
@@ -191,6 +193,8 @@ def is_noise(line: str) -> bool:
 
 
 def _search(row: Signature, lines: Sequence[tuple[int, str]]) -> Diagnosis | None:
+    if row.also and not any(row.also.search(_without_echo(line)) for _, line in lines):
+        return None
     for number, line in lines[: row.within]:  # from the end: the last occurrence is the one that ended it
         if match := row.pattern.search(_without_echo(line)):
             return _finding(row, match, line, number)
@@ -210,7 +214,8 @@ def _finding(row: Signature, match: re.Match[str] | None, line: str = "", number
 
     def fill(text: str, words: Sequence[str]) -> str:
         text = text.replace("{line}", line.strip())
-        return re.sub(r"\{([0-9])\}", lambda m: words[int(m[1]) - 1] if int(m[1]) <= len(words) else "", text)
+        text = re.sub(r"\{([0-9])\}", lambda m: words[int(m[1]) - 1] if int(m[1]) <= len(words) else "", text)
+        return re.sub(r" (?:``|\(\))|(?<=\w) (?= |$)", "", text)  # what the line did not name leaves no gap
 
     remedy = fill(row.remedy, [shlex.quote(text) for text in groups])  # it holds commands
     return Diagnosis(id=row.id, cause=fill(row.cause, groups), remedy=remedy, line=line.strip(), number=number)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from jetson_containers.core import json_text
-from jetson_containers.core.errors import ConfigError, NotReadyError
+from jetson_containers.core.errors import DISK_FULL, ConfigError, NotReadyError
 from jetson_containers.core.text import shown
 
 if TYPE_CHECKING:
@@ -27,9 +27,16 @@ if TYPE_CHECKING:
 CHUNK = 64 << 20  # bytes; a part is held in memory until it is written
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 64 << 20  # bytes
+LARGEST_HEADER = 1 << 20  # bytes of a long name or an extended header in an archive
+MOST_MEMBERS = 200_000  # of an archive; each is held in memory until its end
+LONGEST_PATH, DEEPEST = 4096, 100  # characters and folders of a name in an archive
+LATEST = 1 << 34  # seconds since 1970; the year 2514
 _BLOCK = tarfile.BLOCKSIZE
 _SUM = ".sha256"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,80}")
+_UNSPOKEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)  # controls, and what is not UTF-8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,29 +282,65 @@ def packed(root: Path) -> list[str]:
     return ["tar", "--create", *form, "--directory", str(root), "."]
 
 
+class _Bounded(tarfile.TarInfo):
+    """A header whose long name or extended part is held in memory only where it is one: a size may be any number."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size > LARGEST_HEADER and not (self.isreg() or self.isdir()):
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return found
+
+
 def unpack(stream: IO[bytes], root: Path) -> int:
     """Lay out an archive of `packed` below a folder; returns the bytes of its files.
 
-    Only files, folders and links that stay in the folder are taken. Raises ConfigError for anything else.
+    Only files, folders and links that stay in the folder are taken. Raises ConfigError for anything else, and for what
+    is not such an archive; OSError for a full disk.
     """
-    total = 0
+    total, name = 0, ""
     root.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
-        archive.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)  # the members are checked here
-        for member in archive:
-            target = os.path.normpath(member.name)
-            points_to = os.path.normpath(os.path.join(os.path.dirname(target), member.linkname))  # noqa: PTH118, PTH120
-            inside = not _leads_out(target) and not (member.issym() and _leads_out(points_to))
-            if not inside or not (member.isreg() or member.isdir() or member.issym()):
-                raise ConfigError(f"`{shown(member.name)}` of the archive is not a file or link of its folder")
-            if any(parent.is_symlink() for parent in _between(root, root / target)):
-                raise ConfigError(f"`{shown(member.name)}` of the archive lies behind a link")
-            if (root / target).is_symlink() or (member.issym() and (root / target).exists()):
-                (root / target).unlink()
-            member.mode = (member.mode & 0o755) | 0o600
-            archive.extract(member, root, set_attrs=not member.isdir())
-            total += member.size
+    try:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Bounded) as archive:
+            archive.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)  # the members are checked here
+            for number, member in enumerate(archive):
+                name = shown(member.name)
+                if number >= MOST_MEMBERS:
+                    raise ConfigError(f"the archive has more than {MOST_MEMBERS} members")
+                _check_member(member)
+                _lay_out(archive, member, root)
+                total += member.size
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise ConfigError(f"`{name}` of the archive cannot be laid out: {error.strerror or error}") from error
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
+        raise ConfigError(f"the archive is damaged behind `{name}`: {shown(str(error))}") from error
     return total
+
+
+def _check_member(member: tarfile.TarInfo) -> None:
+    """Refuse what `packed` does not write or leads out; what is left gets the rights and the owner of this program."""
+    target = os.path.normpath(member.name)
+    if max(len(member.name), len(member.linkname)) > LONGEST_PATH or target.count("/") > DEEPEST:
+        raise ConfigError(f"`{shown(member.name)}` of the archive has too long a path")
+    points_to = os.path.normpath(os.path.join(os.path.dirname(target), member.linkname))  # noqa: PTH118, PTH120
+    inside = not _leads_out(target) and not (member.issym() and _leads_out(points_to))
+    kind = (member.isreg() and target != "." and not member.issparse()) or member.isdir() or member.issym()
+    if not inside or not kind or _UNSPOKEN.search(member.name + member.linkname):
+        raise ConfigError(f"`{shown(member.name)}` of the archive is not a file or link of its folder")
+    member.mode = (member.mode & 0o755) | 0o600
+    member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+    member.mtime = member.mtime if 0 <= member.mtime < LATEST else 0
+
+
+def _lay_out(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
+    place = root / os.path.normpath(member.name)
+    if any(parent.is_symlink() for parent in _between(root, place)):
+        raise ConfigError(f"`{shown(member.name)}` of the archive lies behind a link")
+    if place.is_symlink() or (member.issym() and place.exists()):
+        place.unlink()
+    archive.extract(member, root, set_attrs=not member.isdir())
 
 
 def _between(root: Path, place: Path) -> list[Path]:

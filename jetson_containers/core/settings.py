@@ -109,6 +109,12 @@ OPTIONS: dict[str, Setting] = {
         help="public key (cosign.pub) by which a registry must have signed what is taken from it: what run and llm "
         "start, autotag chooses, and builds stand on or pull",
     ),
+    "sign_key": Setting(
+        kind=Path,
+        default=None,
+        help="private key (cosign.key) that signs what push, build and a farm's worker push to a registry; its "
+        "password is asked for, or that of COSIGN_PASSWORD",
+    ),
     "check_requests": Setting(
         kind=bool,
         default=True,
@@ -146,7 +152,7 @@ class Settings:
         """Read a setting that is a path and must be set."""
         value = self[name]
         if not isinstance(value, Path):
-            raise ConfigError(f"setting `{name}` is not set")
+            raise ConfigError(f"setting `{name}` is empty", hint=f"give it a value, or unset {PREFIX}{name.upper()}")
         return value
 
     @property
@@ -314,7 +320,7 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
         if option.kind is int:
             return _to_count(raw)
         if option.kind is Path:
-            return Path(str(raw)).expanduser() if raw not in (None, "") else None
+            return Path(_one_line(raw)).expanduser() if raw not in (None, "") else None
         if option.kind is dict:
             return mirrors.parse(raw)
         if option.kind is list:
@@ -329,6 +335,13 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
         raise ConfigError(
             f"{origin}: `{raw}` is not a valid value for `{name}`", hint=f"{name}: {option.help}"
         ) from error
+
+
+def _one_line(raw: Any) -> str:
+    text = str(raw)
+    if any(letter in text for letter in "\n\r\t\0"):
+        raise ValueError(text)
+    return text
 
 
 def _to_list(raw: Any) -> list[Any]:

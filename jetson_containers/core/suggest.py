@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def closest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
-    """At most `count` of the known words that resemble `word`, the best first."""
+def closest(word: str, known: Iterable[str], count: int = 1, *, likeness: float = 0.6) -> list[str]:
+    """At most `count` of the known words that resemble `word`, the best first; `likeness` is from 0 to 1 (equal)."""
     import difflib
 
-    return difflib.get_close_matches(word, list(known), n=count)
+    return difflib.get_close_matches(word, list(known), n=count, cutoff=likeness)
 
 
 def did_you_mean(word: str, known: Iterable[str], *, count: int = 1, otherwise: str = "", style: str = "`{}`") -> str:

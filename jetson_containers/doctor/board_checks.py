@@ -9,6 +9,7 @@ from jetson_containers.core.errors import JetsonError
 from jetson_containers.core.memory import read_memory
 from jetson_containers.doctor.types import CheckDefinition, Finding, bare_command, fail, note, ok, skip, warn
 from jetson_containers.host import power
+from jetson_containers.host.media import medium_of
 from jetson_containers.host.swap import read_swap
 from jetson_containers.platforms import tables
 
@@ -32,11 +33,11 @@ def _platform(context: DoctorContext) -> Finding:
     try:
         platform = context.platform()
     except JetsonError as error:
-        return fail(error.message, error.hint or "--target")
+        return fail(error.message, error.hint or "jetson-containers doctor --target r36.4.3  # or another")
     said = f"L4T {platform.l4t}" if platform.l4t else platform.arch.value
     gpu = f"CUDA {platform.cuda}" if platform.cuda else "no GPU"
     if platform.notices:
-        return warn(f"{said}, {gpu}: {platform.notices[0]}", "--target says it exactly")
+        return warn(f"{said}, {gpu}: {platform.notices[0]}", "jetson-containers info  # --target says it exactly")
     return ok(f"{said}, {gpu}, board {platform.board or 'not a Jetson'}")
 
 
@@ -85,7 +86,7 @@ def _memory(context: DoctorContext) -> Finding:
         return skip("the kernel does not say how much memory there is")
     text = f"{human_bytes(memory.total)} of memory, {human_bytes(memory.swap)} of swap"
     if memory.total + memory.swap < 12 * GIB:
-        return warn(text, "add swap on a fast disk before compiling or quantizing 7B models", "swap")
+        return warn(text, "jetson-containers setup swap  # before compiling or quantizing 7B models", "swap")
     return ok(text)
 
 
@@ -108,6 +109,11 @@ def _swap(context: DoctorContext) -> Finding:
         return warn(f"{text}: zram takes from the memory it extends", "jetson-containers setup swap", "swap")
     if not swap.disk and is_jetson(context):
         return warn(text, "jetson-containers setup swap", "swap")
+    for file in swap.files:
+        medium = medium_of(file, context.root)
+        if medium is not None and medium.kind.startswith("SD card"):
+            remedy = f"{bare_command('sudo', 'swapoff', file)}  # and its line out of /etc/fstab; then setup swap"
+            return note(f"{text}: {file} is on {medium.text}, which is slow and wears out", remedy)
     return ok(text)
 
 

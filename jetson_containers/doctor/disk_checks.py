@@ -19,6 +19,7 @@ SPACE = 20_000_000_000  # bytes: a typical runtime image unpacked, twice
 TEMPORARY_SPACE = 2_000_000_000  # bytes: pip and compilers unpack there
 MUCH_CACHE = 5_000_000_000  # bytes
 MUCH_LOG = 2_000_000_000  # bytes
+FOREIGN = frozenset({"exfat", "fuseblk", "hfsplus", "msdos", "ntfs", "ntfs3", "vfat"})  # fuseblk: mostly NTFS
 MOST_FILES = 200_000  # looked at for a size
 
 
@@ -27,7 +28,7 @@ def space_finding(place: Path, setting: str, fix: str = "") -> Finding:
     free = free_space(place)
     if free >= SPACE:
         return ok(f"{human_bytes(free)} free in {place}")
-    remedy = f"`jetson-containers df`, `jetson-containers prune`, or a larger disk ({setting})"
+    remedy = f"jetson-containers df; jetson-containers prune  # or take a larger disk: {setting}"
     return warn(f"only {human_bytes(free)} free in {place}", remedy, fix)
 
 
@@ -41,6 +42,8 @@ def medium_finding(context: DoctorContext, place: str, remedy: str, fix: str = "
         return warn(text, remedy, fix)
     if medium.kind == "network":
         return warn(f"{text}, where docker's and SQLite's locks may fail", remedy, fix)
+    if medium.mount.filesystem in FOREIGN:
+        return warn(f"{text}, whose file system knows no owners, rights and links as Linux has them", remedy, fix)
     if medium.kind == "memory":
         return warn(f"{text}, and gone after a restart", remedy, fix)
     return ok(text)
@@ -52,7 +55,7 @@ def _data_space(context: DoctorContext) -> Finding:
 
 def _data_medium(context: DoctorContext) -> Finding:
     place = str(context.settings.path("data").absolute())
-    return medium_finding(context, place, "export JETSON_CONTAINERS_DATA=DIR of a faster disk")
+    return medium_finding(context, place, "jetson-containers config set data DIR  # of a faster disk")
 
 
 def _data_owner(context: DoctorContext) -> Finding:
@@ -61,10 +64,17 @@ def _data_owner(context: DoctorContext) -> Finding:
         return ok(f"{data} is made on first use")
     if not data.is_dir():
         return fail(f"{data} is not a directory", "export JETSON_CONTAINERS_DATA=DIR")
+    if _is_read_only(context, data):
+        return fail(f"{data} is mounted read-only", "sudo dmesg | tail  # says why: often a disk with errors")
     foreign = [path for path in (data, *sorted(data.iterdir())) if not os.access(path, os.W_OK)]
     if not foreign:
         return ok(f"{data} can be written")
     return warn(f"{foreign[0]} cannot be written by you", chown_command(data).strip("`"))
+
+
+def _is_read_only(context: DoctorContext, place: Path) -> bool:
+    medium = medium_of(str(place.absolute()), context.root)
+    return medium is not None and medium.mount.read_only
 
 
 def _temporary(context: DoctorContext) -> Finding:

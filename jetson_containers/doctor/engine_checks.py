@@ -9,10 +9,11 @@ from packaging.version import InvalidVersion, Version
 
 from jetson_containers.core import json_text
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import JetsonError
+from jetson_containers.core.errors import ConfigError, JetsonError
 from jetson_containers.doctor.disk_checks import medium_finding, space_finding
-from jetson_containers.doctor.types import CheckDefinition, Finding, fail, note, ok, skip, warn
+from jetson_containers.doctor.types import CheckDefinition, Finding, fail, note, ok, read, skip, warn
 from jetson_containers.engine import bridge, emulation
+from jetson_containers.host import daemon_config
 
 if TYPE_CHECKING:
     from jetson_containers.doctor.types import DoctorContext
@@ -31,7 +32,10 @@ def _engine(context: DoctorContext) -> Finding:
     text = f"docker {found.server_version} (API {found.api_version}) through `{found.client}` {found.client_version}"
     text += ", on another machine" if found.elsewhere else ""
     if _is_older(found.api_version, OLDEST_API):
-        return warn(text, "install Docker 20.10 or newer: ./install.sh")
+        return warn(text, "./install.sh  # with Docker 20.10 or newer")
+    if found.data_root.startswith(daemon_config.SNAP_DATA):
+        text += "; it comes from snap, which sees only what is below /home, and has no NVIDIA runtime"
+        return warn(text, "sudo snap remove docker && ./install.sh  # its images go with it")
     return ok(text + (", with sudo" if found.sudo else ""))
 
 
@@ -43,7 +47,10 @@ def _is_older(version: str, oldest: str) -> bool:
 
 
 def _group(context: DoctorContext) -> Finding:
-    """Membership counts from the next login on: who belongs by the file alone still needs sudo."""
+    """Membership counts from the next login on: who belongs by the file alone still needs sudo.
+
+    Who reaches an engine without it (one without root, one on another machine) needs no membership.
+    """
     import grp
     import os
 
@@ -55,20 +62,32 @@ def _group(context: DoctorContext) -> Finding:
         return skip("there is no group docker on this machine")
     if group.gr_gid in {os.getegid(), *os.getgroups()}:
         return ok("you are in the group docker")
+    if _answers_without_sudo(context):
+        return ok("the engine answers you without the group docker")
     return note("you are not in the group docker", 'sudo usermod -aG docker "$USER" && newgrp docker', "docker-group")
+
+
+def _answers_without_sudo(context: DoctorContext) -> bool:
+    try:
+        return not context.engine().capabilities.sudo
+    except JetsonError:
+        return False
 
 
 def _builder(_context: DoctorContext, found: Capabilities) -> Finding:
     if found.mounts:
         version = f" {'.'.join(map(str, found.buildx))}" if found.buildx else ""
         return ok(f"{found.builder.value}{version}{', several stages at once (bake)' if found.bake else ''}")
-    remedy = "sudo apt-get install docker-buildx (or docker-buildx-plugin), or a docker client before 23"
+    remedy = "sudo apt-get install docker-buildx  # of Docker's own packages: docker-buildx-plugin"
     return warn("only the legacy builder, which has no `RUN --mount`", remedy)
 
 
 def _storage(_context: DoctorContext, found: Capabilities) -> Finding:
     if found.storage_driver == "vfs":
-        return warn("vfs: every layer is a full copy", "use a file system that overlay2 works on (ext4, xfs)")
+        return warn(
+            "vfs: every layer is a full copy",
+            "jetson-containers setup data-root  # to a disk with ext4 or xfs, which overlay2 works on",
+        )
     return ok(found.storage_driver)
 
 
@@ -92,7 +111,7 @@ def _iptables(context: DoctorContext, found: Capabilities) -> Finding:
         return ok(f"this kernel has what docker {found.server_version} needs")
     if bridge.has_raw_module(context.root):
         return ok("the kernel has the module iptable_raw")
-    remedy = "Docker 27.5.1, or L4T 36.4.4, or DOCKER_INSECURE_NO_IPTABLES_RAW=1 for dockerd (weaker isolation)"
+    remedy = "take Docker 27.5.1, or L4T 36.4.4; DOCKER_INSECURE_NO_IPTABLES_RAW=1 for dockerd is less isolated"
     return warn(f"docker {found.server_version} on this kernel may start nothing", remedy)
 
 
@@ -134,11 +153,10 @@ def _bytes(text: str) -> float:
 
 def _log_size(context: DoctorContext, found: Capabilities) -> Finding:
     """Docker's logs of containers grow without end unless its configuration limits them."""
-    text = (context.root / "etc/docker/daemon.json").read_text(encoding="utf-8") if _has_config(context) else "{}"
     try:
-        options = json_text.parse(text or "{}")
-    except ValueError:
-        return fail("/etc/docker/daemon.json is not valid JSON", "python3 -m json.tool /etc/docker/daemon.json")
+        options = daemon_config.parse(daemon_text(context, found))
+    except ConfigError:
+        return skip("the engine's configuration cannot be read")
     driver = options.get("log-driver", "json-file")
     if driver in {"local", "journald", "none"} or "max-size" in options.get("log-opts", {}):
         return ok(f"log driver {driver}, limited")
@@ -147,14 +165,32 @@ def _log_size(context: DoctorContext, found: Capabilities) -> Finding:
     return note(f"logs of containers grow without limit{size}", "jetson-containers setup log-rotation", "log-rotation")
 
 
-def _has_config(context: DoctorContext) -> bool:
-    return (context.root / "etc/docker/daemon.json").is_file()
+def daemon_text(context: DoctorContext, found: Capabilities) -> str:
+    """The text of the configuration that this engine reads; empty where there is none."""
+    place = daemon_config.place_of(found.data_root, context.settings.env.get("HOME", "/root"))
+    return read(context.root / place.lstrip("/"))
+
+
+def _configuration(context: DoctorContext) -> Finding:
+    """Looked at without an engine, since it does not start with a broken one."""
+    text = read(context.root / daemon_config.PLACE.lstrip("/"))
+    try:
+        options = daemon_config.parse(text)
+    except ConfigError as error:
+        return fail(error.message, error.hint or f"python3 -m json.tool {daemon_config.PLACE}")
+    return ok(f"{daemon_config.PLACE} sets {', '.join(sorted(options))}" if options else "the engine's defaults hold")
 
 
 CHECKS = (
     CheckDefinition(name="engine", why="Without an engine nothing is built or run.", look=_engine, limit=40),
     CheckDefinition(
-        name="docker group", why="Members use docker without sudo; they have root's rights by it.", look=_group
+        name="engine settings", why="With a broken configuration the engine does not start.", look=_configuration
+    ),
+    CheckDefinition(
+        name="docker group",
+        why="Members use docker without sudo; they have root's rights by it.",
+        look=_group,
+        limit=40,
     ),
     CheckDefinition(
         name="builder",

@@ -9,6 +9,7 @@ from packaging.version import InvalidVersion, Version
 
 from jetson_containers.core.errors import JetsonError
 from jetson_containers.doctor.board_checks import device_files, is_jetson
+from jetson_containers.doctor.engine_checks import daemon_text
 from jetson_containers.doctor.types import CheckDefinition, Finding, fail, note, ok, read, skip, warn
 from jetson_containers.platforms.host import installed_version
 from jetson_containers.platforms.platform import Arch
@@ -41,7 +42,7 @@ def _access(context: DoctorContext, found: Capabilities) -> Finding:
 def _default_runtime(context: DoctorContext, found: Capabilities) -> Finding:
     if not is_jetson(context):
         return skip("only on a Jetson")
-    config = read(context.root / "etc/docker/daemon.json")
+    config = daemon_text(context, found)
     if re.search(r'"default-runtime"\s*:\s*"nvidia"', config):
         return ok("the default runtime is nvidia")
     text = f"the default runtime is not nvidia (registered: {', '.join(found.runtimes)})"

@@ -35,12 +35,21 @@ def _online(look: Callable[[DoctorContext], Finding]) -> Callable[[DoctorContext
 
 
 def _reached(context: DoctorContext, url: str, purpose: str) -> Finding:
-    host = urlsplit(url).netloc.rpartition("@")[2]
+    host = urlsplit(url).netloc.rpartition("@")[2] if _is_url(url) else ""
+    if not host:
+        return warn(f"{purpose}: `{url}` is not an address", "write it with its scheme: https://HOST/")
     try:
         context.reach(url)
     except JetsonError as error:
         return warn(f"{purpose}: {error.message.removeprefix('registry ')}", _network_remedy(context, host))
     return ok(f"{host} answers")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in {"http", "https"}
+    except ValueError:
+        return False
 
 
 def _network_remedy(context: DoctorContext, host: str) -> str:
@@ -50,7 +59,8 @@ def _network_remedy(context: DoctorContext, host: str) -> str:
 
 
 def _dns(context: DoctorContext) -> Finding:
-    host = urlsplit(_index_url(context)).hostname or "pypi.org"
+    url = _index_url(context)
+    host = (urlsplit(url).hostname if _is_url(url) else None) or "pypi.org"
     try:
         socket.getaddrinfo(host, 443)
     except OSError as error:
@@ -62,13 +72,17 @@ def _dns(context: DoctorContext) -> Finding:
 
 def _registries(context: DoctorContext) -> Finding:
     hosts = dict.fromkeys(str(name).split("/")[0] for name in context.settings["registries"])
-    silent = []
+    silent: dict[str, list[str]] = {}  # by the reason, which is mostly the same for all
+    remedies = []
     for host in hosts:
-        found = _reached(context, f"https://{REGISTRY_HOSTS.get(host, host)}/v2/", host)
+        server = REGISTRY_HOSTS.get(host, host)
+        found = _reached(context, f"https://{server}/v2/", host)
         if found.remedy:
-            silent.append(found)
+            silent.setdefault(found.text.removeprefix(f"{host}: ").removeprefix(f"{server}: "), []).append(host)
+            remedies.append(found.remedy)
     if silent:
-        return warn("; ".join(found.text for found in silent), silent[0].remedy)
+        each = [f"{'each of ' * (len(names) > 1)}{', '.join(names)}: {reason}" for reason, names in silent.items()]
+        return warn("; ".join(each), remedies[0])
     return ok(f"{', '.join(hosts)} answer")
 
 
@@ -93,8 +107,11 @@ def _proxy_answers(context: DoctorContext) -> Finding:
     address = _proxy(context)
     if not address:
         return ok("no proxy is set")
-    parts = urlsplit(address if "://" in address else f"http://{address}")
-    place = (parts.hostname or "", parts.port or 8080)
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        place = (parts.hostname or "", parts.port or 8080)
+    except ValueError as error:
+        return warn(f"the proxy has an invalid address: {error}", "export https_proxy=http://HOST:PORT")
     shown = f"{place[0]}:{place[1]}"
     try:
         socket.create_connection(place, timeout=5).close()

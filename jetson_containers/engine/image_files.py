@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LARGEST = 32 << 20  # bytes of one file; the longest list of Debian packages has 5 million
 MOST = 100_000  # files that are handed on
+LARGEST_SUM = 256 << 20  # bytes of all of them
 
 
 def read(engine: Engine, image: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
@@ -40,13 +41,13 @@ def read(engine: Engine, image: str, wanted: Callable[[str], bool]) -> Iterator[
 
 
 def _chosen(tar: tarfile.TarFile, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    count = 0
+    count, total = 0, 0
     for member in tar:
         path = member.name.removeprefix("./").lstrip("/")
         if not member.isreg() or not wanted(path):
             continue
-        count += 1
-        if member.size > LARGEST or count > MOST:
+        count, total = count + 1, total + member.size
+        if member.size > LARGEST or total > LARGEST_SUM or count > MOST:
             raise NotReadyError(f"/{path} has {member.size} bytes, or is one of too many")
         content = tar.extractfile(member)
         yield path, content.read() if content else b""

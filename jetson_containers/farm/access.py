@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PORT = 8786  # Dask's own
 _ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9.-]*):([0-9]{1,5})")
+START = "start one: `jetson-containers farm scheduler`"
 HINT = "as in `tls://build-host:8786`, or `tcp://127.0.0.1:8786` on one machine"
 
 
@@ -77,6 +79,24 @@ def check(address: str, access: FarmAccess, option: str) -> str:
             "--allow-unencrypted",
         )
     return address
+
+
+def check_listens(address: str) -> None:
+    """Raise NotReadyError where nobody listens: Dask tries on for its whole time limit, as if one were starting.
+
+    What is only slow is left to Dask.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        return
+    try:
+        socket.create_connection((match[2].strip("[]"), int(match[3])), timeout=5).close()
+    except (ConnectionRefusedError, socket.gaierror) as error:
+        raise NotReadyError(
+            f"no scheduler answers at {address}: {(error.strerror or str(error)).lower()}", hint=START
+        ) from error
+    except OSError:
+        return
 
 
 def is_tls(address: str) -> bool:

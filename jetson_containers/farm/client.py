@@ -284,12 +284,11 @@ def _connected(farm: FarmOptions) -> Iterator[Any]:
     for name in ("distributed", "distributed.client", "tornado", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     security = farm.access.security(tls=access.is_tls(farm.address))
+    access.check_listens(farm.address)
     try:
         client = library.Client(farm.address, timeout=CONNECT, security=security, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        raise NotReadyError(
-            f"no scheduler answers at {farm.address}: {error}", hint="start one: `jetson-containers farm scheduler`"
-        ) from error
+        raise NotReadyError(f"no scheduler answers at {farm.address}: {error}", hint=access.START) from error
     try:
         yield client
     finally:

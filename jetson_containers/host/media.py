@@ -22,6 +22,7 @@ class MountPoint:
     filesystem: str
     source: str  # "/dev/nvme0n1p1", "overlay", "server:/export"
     number: str  # "259:1", the kernel's number of the device
+    read_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,8 @@ def _mount(line: str) -> MountPoint | None:
     if len(fields) < 6 or len(rest) < 2:
         return None
     point = re.sub(r"\\([0-9]{3})", lambda match: chr(int(match[1], 8)), fields[4])  # a blank is \040
-    return MountPoint(point=point, filesystem=rest[0], source=rest[1], number=fields[2])
+    read_only = "ro" in [*fields[5].split(","), *"".join(rest[2:]).split(",")]  # of the mount, or of the file system
+    return MountPoint(point=point, filesystem=rest[0], source=rest[1], number=fields[2], read_only=read_only)
 
 
 def _medium(mount: MountPoint, root: Path) -> Medium:

@@ -7,12 +7,11 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from jetson_containers.core import json_text
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import ConfigError, command
+from jetson_containers.core.errors import command
 from jetson_containers.core.files import directory_space
 from jetson_containers.core.memory import read_memory
-from jetson_containers.host import media, power
+from jetson_containers.host import daemon_config, media, power
 from jetson_containers.host.changes import Change, CommandChange, FileChange, HostMachine, StepPlan
 from jetson_containers.host.swap import read_swap
 
@@ -34,13 +33,18 @@ ZRAM_FILES = (
     "/lib/systemd/system/nvzramconfig.service",
     "/usr/lib/systemd/system/nvzramconfig.service",
 )
+OF_ENGINE = frozenset({"nvidia-runtime", "docker-group", "log-rotation", "data-root"})
+OTHER_ENGINE = (
+    "docker comes from snap, which sees only what is below /home and reads a configuration of its own: "
+    "sudo snap remove docker (its images go with it), then ./install.sh"
+)
 LOG_OPTIONS = {"max-size": "50m", "max-file": "3"}
 
 
 def plan(step: str, machine: HostMachine) -> StepPlan:
     """What a step would change. Raises ConfigError for a configuration that cannot be read."""
     purpose, make = STEPS[step]
-    found = make(machine)
+    found = OTHER_ENGINE if step in OF_ENGINE and _has_snap_only(machine) else make(machine)
     if isinstance(found, str):
         return StepPlan(step=step, purpose=purpose, reason=found)
     changes, later = found
@@ -48,17 +52,11 @@ def plan(step: str, machine: HostMachine) -> StepPlan:
 
 
 def _daemon(machine: HostMachine) -> dict[str, Any]:
-    text = machine.read(machine.daemon_json) or "{}"
-    try:
-        options = json_text.parse(text if text.strip() else "{}")
-    except ValueError as error:
-        raise ConfigError(
-            f"{machine.daemon_json}: is not valid JSON: {error}",
-            hint=command("python3", "-m", "json.tool", machine.daemon_json) + " shows the place",
-        ) from error
-    if not isinstance(options, dict):
-        raise ConfigError(f"{machine.daemon_json}: must be an object", hint="make it {} to begin anew")
-    return options
+    return daemon_config.parse(machine.read(machine.daemon_json) or "", machine.daemon_json)
+
+
+def _has_snap_only(machine: HostMachine) -> bool:
+    return machine.has("/snap/bin/docker") and not machine.has("/usr/bin/docker", "/usr/local/bin/docker")
 
 
 def _daemon_change(machine: HostMachine, options: dict[str, Any]) -> FileChange:

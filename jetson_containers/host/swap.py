@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def read_swap(root: Path = Path("/")) -> Swap | None:
     except OSError:
         return None
     rows = [fields for line in text.splitlines()[1:] if len(fields := line.split()) >= 3 and is_number(fields[2])]
-    disks = [fields for fields in rows if "zram" not in fields[0]]
+    disks = [fields for fields in rows if not Path(fields[0]).name.startswith("zram")]
     total = sum(int(fields[2]) for fields in rows) * 1024
+    files = tuple(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[0]) for fields in disks)
     disk = sum(int(fields[2]) for fields in disks) * 1024
-    return Swap(disk=disk, zram=total - disk, files=tuple(fields[0] for fields in disks))
+    return Swap(disk=disk, zram=total - disk, files=files)

@@ -8,6 +8,7 @@ from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING
 
 from jetson_containers.core import json_text
+from jetson_containers.core.errors import NotReadyError
 from jetson_containers.core.text import printable
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _NODE = re.compile(r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/]+/package\.json")
 _SYSTEM = ("usr/lib/os-release", "etc/os-release")
 _WORD = re.compile(r"[A-Za-z0-9@._+:~/-]{1,200}")  # names and versions of all three
 _LONGEST = 200
+MOST = 200_000  # packages that lists name, those that several name counted each time
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -48,13 +50,20 @@ def wanted(path: str) -> bool:
 
 
 def contents_of(files: Iterable[tuple[str, bytes]]) -> InstalledContents:
-    """Read all such files. What has no name or version in the form of its kind is left out."""
+    """Read all such files. What has no name or version in the form of its kind is left out.
+
+    Raises NotReadyError for lists of more packages than any image has.
+    """
     found: dict[tuple[str, str, str], Installed] = {}
     system: dict[str, str] = {}
+    count = 0
     for path, content in files:
         if path in _SYSTEM:
             system = system or _os_release(content)
         for one in _read(path, content):
+            count += 1
+            if count > MOST:
+                raise NotReadyError(f"/{printable(path, _LONGEST)} makes it more than {MOST} packages")
             if _WORD.fullmatch(one.name) and _WORD.fullmatch(one.version):
                 found.setdefault((one.kind, one.name, one.version), one)
     return InstalledContents(

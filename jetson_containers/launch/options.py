@@ -36,6 +36,10 @@ GLOBAL = {"target": True, "json": False, "offline": False, "packages": True, "pa
 """Global options that docker has no use for; `-q`, `--quiet` and `-v` before IMAGE are docker's own."""
 
 _RESOLUTION = re.compile(r"([0-9]+)x([0-9]+)@([0-9]+)")
+# REPOSITORY:TAG or a digest, with a folder: programs have no such names.
+_SECOND_IMAGE = re.compile(
+    r"[a-z0-9][a-z0-9._-]*(?::[0-9]+)?(?:/[a-z0-9][a-z0-9._-]*)+(?::[\w][\w.-]*|@sha256:[0-9a-f]{64})"
+)
 _EXAMPLE = "./run.sh $(./autotag llama_cpp) llama-cli --version"
 
 
@@ -104,8 +108,21 @@ def is_command(word: str) -> bool:
     return is_bare(word) and (word in _IN_IMAGES or shutil.which(word) is not None)
 
 
+def seems_image(words: Sequence[str]) -> bool:
+    """Whether the first word after the image looks like one more image: `$(autotag …)` twice, or two references.
+
+    >>> seems_image(["dustynv/mlc:r36.4.0"]), seems_image(["./bin/x:1"]), seems_image(["python3"]), seems_image([])
+    (True, False, False, False)
+    """
+    return bool(words) and _SECOND_IMAGE.fullmatch(words[0]) is not None
+
+
 def parse(args: Sequence[str]) -> RunRequest:
-    """Tell our options from docker's. Ours count only before IMAGE and before `--`. Raises UsageError."""
+    """Tell our options from docker's. Ours count only before IMAGE and before `--`. Raises UsageError.
+
+    `-h` alone asks for help; before an image it is docker's option for the name of the host.
+    """
+    args = ["--help"] if list(args) == ["-h"] else args
     whole = docker_options.parse(args, {**OWN, **GLOBAL})
     mine = docker_options.RunLine(groups=tuple(group for group in whole.groups if _is_ours(group)))
     theirs = tuple(group for group in whole.groups if not _is_ours(group))

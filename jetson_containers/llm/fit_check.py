@@ -84,9 +84,7 @@ def _show(fit: Fit, job: Job, console: Console) -> None:
     if fit.verdict is FitVerdict.IMPOSSIBLE:
         return  # the runtime itself has judged that
     speed = f", about {fit.decode_tokens_per_s:.0f} tokens/s" if fit.decode_tokens_per_s else ""
-    text = (
-        f"fit: {_gib(fit.total_bytes)} of {_gib(fit.available_bytes)} on {fit.board} with {fit.context} tokens{speed}"
-    )
+    text = f"fit: {fit.memory_text} on {fit.board} with {fit.context} tokens{speed}"
     if fit.verdict in {FitVerdict.FITS, FitVerdict.UNKNOWN}:  # what is unknown, the runtime's notices say
         console.info(text)
     else:

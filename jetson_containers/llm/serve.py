@@ -370,9 +370,11 @@ def _foreground(
 
 
 def _key(wanted: ServeRequest, context: LlmContext) -> str:
+    """The key. No program finds it in its environment from now on, but the client that starts the server."""
     if not wanted.api_key_env:
         return ""
-    value = {**context.settings.env, **os.environ}.get(wanted.api_key_env, "")
+    given = os.environ.pop(wanted.api_key_env, None)
+    value = context.settings.env.get(wanted.api_key_env, "") if given is None else given
     if not value:
         raise NotReadyError(
             f"the variable {wanted.api_key_env}, which should hold the server's key, is empty",

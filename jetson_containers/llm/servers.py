@@ -138,7 +138,8 @@ def chosen(found: Sequence[RunningServer], wanted: str) -> list[RunningServer]:
         if len(found) > 1:
             raise UsageError("several servers run", hint=f"name one, or use `--all`: {_names(found)}")
         if not found:
-            raise NothingMatchedError("no server runs here", hint="`jetson-containers llm ps` lists them")
+            hint = "`jetson-containers llm serve MODEL --detach` starts one"
+            raise NothingMatchedError("no server runs here", hint=hint)
         return list(found)
     exact = [one for one in found if wanted in {one.name, one.facts.url}]
     named = exact or [one for one in found if _is_named(one, wanted)]

@@ -19,6 +19,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -30,6 +31,7 @@ from jetson_containers.core.errors import NotReadyError
 from jetson_containers.core.text import is_number, shown
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -45,6 +47,7 @@ LARGEST_PAGE = 64 << 20  # bytes of one page of an index
 TRIES = 3  # for one file
 UNSATISFIABLE = 416  # the status of a range behind the end
 DEEPEST = 8  # submodules of submodules
+PROTOCOLS = "file:git:http:https:ssh"  # `ext`, which starts programs, is not one of them
 _GLIBC = range(40, 16, -1)  # minor versions of manylinux tags
 _SAFE = re.compile(r"[\w.+~%@:=,-]+(?:/[\w.+~%@:=,-]+)*")
 _FIELD = re.compile(r"submodule\.(.*)\.(path|url) (.*)")
@@ -75,7 +78,8 @@ class Filler:
         self.root = root
         self.filled = Filled()
         self._console = console
-        self._git_env = {**os.environ, "GIT_TERMINAL_PROMPT": "0", **mirrors.git_variables(found.get("git", {}))}
+        own = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": PROTOCOLS}
+        self._git_env = {**os.environ, **own, **mirrors.git_variables(found.get("git", {}))}
         self._prefixes: Mapping[str, str] = found.get("files", {})
         self._index = (index or found.get("python", "") or INDEX).rstrip("/")
         self._ca_bundle = ca_bundle
@@ -125,7 +129,7 @@ class Filler:
         branch = f"refs/heads/pinned-{wanted.commit[:12]}"
         if self._git(place, "for-each-ref", "--format=%(objectname)", branch).strip() != wanted.commit:
             self._console.info(f"fetching {wanted.url} at {wanted.commit[:12]}")
-            self._git(place, "fetch", "--quiet", "--depth=1", wanted.url, wanted.commit)
+            self._git(place, "fetch", "--quiet", "--depth=1", "--", wanted.url, wanted.commit)
             self._git(place, "update-ref", branch, wanted.commit)  # last: it says that all of it is there
             self.filled.fetched += 1
         if wanted.ref and not _is_commit(wanted.ref):
@@ -151,11 +155,13 @@ class Filler:
                 rows.setdefault(match[1], {})[match[2]] = match[3]
         found = [(row.get("url", ""), commits.get(row.get("path", ""), "")) for row in rows.values()]
         base = wanted.url.rstrip("/") + "/"
-        return [
-            Repository(url=urljoin(base, url) if url.startswith("..") else url, commit=commit)
-            for url, commit in found
-            if url and commit
-        ]
+        named = [(urljoin(base, url) if url.startswith("..") else url, commit) for url, commit in found if commit]
+        # A repository of the network names no folder of this machine, and no program (`ext::`).
+        known = {*PROTOCOLS.split(":")[1:], urlsplit(wanted.url).scheme}
+        for url, _ in named:
+            if urlsplit(url).scheme not in known:
+                raise NotReadyError(f"its submodule `{shown(url)}` is not at an address of the network")
+        return [Repository(url=url, commit=commit) for url, commit in named]
 
     def _git(self, place: Path, *words: str) -> str:
         argv = ["git", "-C", str(place), *words]
@@ -218,10 +224,15 @@ class Filler:
             if is_number(length) and arrived < int(length):
                 raise _BrokenOffError(f"{urlsplit(url).netloc} broke off after {arrived} of {length} bytes")
 
-    @contextlib.contextmanager
-    def _open(self, url: str, start: int = 0, accept: str = "") -> Iterator[Any]:
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """What HTTPS trusts, read once for all files."""
         import ssl
 
+        return ssl.create_default_context(cafile=str(self._ca_bundle) if self._ca_bundle else None)
+
+    @contextlib.contextmanager
+    def _open(self, url: str, start: int = 0, accept: str = "") -> Iterator[Any]:
         source = next(
             (
                 self._prefixes[p] + url[len(p) :]
@@ -232,10 +243,9 @@ class Filler:
         )
         headers = {"User-Agent": "jetson-containers", **({"Range": f"bytes={start}-"} if start else {})}
         request = urllib.request.Request(source, headers=headers | ({"Accept": accept} if accept else {}))  # noqa: S310
-        context = ssl.create_default_context(cafile=str(self._ca_bundle) if self._ca_bundle else None)
         with _answered(source):
             try:
-                answer = urllib.request.urlopen(request, timeout=TIMEOUT, context=context)  # noqa: S310
+                answer = urllib.request.urlopen(request, timeout=TIMEOUT, context=self._tls)  # noqa: S310
             except urllib.error.HTTPError as error:
                 if error.code != UNSATISFIABLE or not start:
                     error.close()
@@ -339,7 +349,7 @@ def _rows_json(text: str) -> list[tuple[str, str, str]]:
 def _rows_html(text: str) -> list[tuple[str, str, str]]:
     """The same of a page of PEP 503."""
     found = []
-    for href in re.findall(r"<a\s[^>]*?href=[\"']([^\"']+)[\"']", text):
+    for href in re.findall(r"<a\s[^<>]*?href=[\"']([^\"']+)[\"']", text):
         url, _, fragment = html.unescape(href).partition("#")
         digest = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
         found.append((unquote(url.rpartition("/")[2]), url, f"sha256:{digest}"))

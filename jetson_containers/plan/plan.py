@@ -21,6 +21,7 @@ from jetson_containers.plan.final_name import final_name
 from jetson_containers.plan.planner import Planner, always_taken, quoted
 from jetson_containers.plan.stage import MAX_LAYERS, Stage, StageKind, StageState, stage_image
 from jetson_containers.platforms import cuda
+from jetson_containers.recipes import files, shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -194,6 +195,17 @@ def check_build_args(plans: Iterable[BuildPlan], build_args: Mapping[str, str]) 
     known = ", ".join(sorted(declared - {"BASE_IMAGE", "ARTIFACT_IMAGE"})) or "none"
     message = f"--build-args: no Dockerfile of this build declares {quoted(unknown)}, which has no effect"
     return (f"{message}; declared are: {known}",)
+
+
+def missing_tests(plans: Iterable[BuildPlan]) -> tuple[str, ...]:
+    """A notice of each test whose file is not there or not a file: it fails at the end of a build that may be long."""
+    definitions = {stage.package: stage.definition for plan in plans for stage in plan.stages if stage.definition}
+    return tuple(
+        f"the test `{entry}` of `{package}` is not a file of its recipe, so it will fail; or --skip-tests {package}"
+        for package, definition in definitions.items()
+        for entry in definition.test
+        if not files.is_file(shared.script(definition, entry))
+    )
 
 
 def count(plans: Sequence[BuildPlan]) -> Economy:

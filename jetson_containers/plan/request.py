@@ -74,7 +74,7 @@ def assemble(
             raise UsageError("no package given", hint="`./build.sh llama_cpp`; `jetson-containers list` shows all")
         with keys.remembering():
             chain = _plan(catalog, request.packages, request, options, base_digest, order)
-        notices = plan.check_build_args((chain,), options.build_args)
+        notices = (*plan.check_build_args((chain,), options.build_args), *plan.missing_tests((chain,)))
         return Assembly(platform=platform, plans=(_noted(chain, notices),))
     plans, errors = [], []
     with keys.remembering():
@@ -84,7 +84,7 @@ def assemble(
             except JetsonError as error:
                 errors.append(PlanFailure(package.name, error.message))
     _check_names(plans)
-    notices = plan.check_build_args(plans, options.build_args)
+    notices = (*plan.check_build_args(plans, options.build_args), *plan.missing_tests(plans))
     return Assembly(
         platform=platform, plans=(*(_noted(item, notices) for item in plans[:1]), *plans[1:]), errors=tuple(errors)
     )

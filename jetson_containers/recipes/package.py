@@ -296,7 +296,7 @@ def _package(fields: _Fields, family: str, variant: str | None, *, default: bool
         build_args=fields.args(),
         build_flags=_build_flags(fields),
         test=_tests(fields),
-        group=fields.text("group") or fields.recipe.group,
+        group=fields.joined("group") or fields.recipe.group,
         docs=_docs(fields),
         notes=fields.render(fields.joined("notes"), "notes"),
         caution=fields.render(fields.joined("caution"), "caution"),

@@ -61,11 +61,19 @@ def is_range(text: str) -> bool:
     return re.match(rf"{NAME}\s*[<>=!~]", text.strip()) is not None
 
 
+def _hint(text: str) -> str:
+    """How it is written; `name@1.2` of npm, `name=1.2` of apt and conda, and `name 1.2` mean a version."""
+    if not text.strip():
+        return f"a variable may be empty; {HINT}"
+    found = re.fullmatch(rf"({NAME}?)\s*[@=,/ ]\s*v?({_VERSION})", text.strip()) if len(text) <= LONGEST else None
+    return f"did you mean `{found[1]}:{found[2]}`?" if found else HINT
+
+
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Dependency:
     match = re.fullmatch(_FORM, text.strip()) if len(text) <= 2 * LONGEST else None
     if match is None or len(match[1]) > LONGEST or len(match[2] or "") > LONGEST:
-        raise RequirementSyntaxError(f"`{shown(text)}` is not a package name or version range", hint=HINT)
+        raise RequirementSyntaxError(f"`{shown(text)}` is not a package name or version range", hint=_hint(text))
     family, version, specifier = match.groups()
     if specifier is None:
         return Dependency(family=family, version=version)
@@ -73,6 +81,6 @@ def _parse(text: str) -> Dependency:
         specifiers(specifier)
     except ValueError:  # InvalidSpecifier is one
         raise RequirementSyntaxError(
-            f"`{text}`: `{specifier}` is not a valid version specifier (PEP 440)", hint=HINT
+            f"`{text}`: `{specifier}` is not a valid version specifier (PEP 440)", hint=_hint(text)
         ) from None
     return Dependency(family=family, version=None, specifier=re.sub(r"\s+", "", specifier))

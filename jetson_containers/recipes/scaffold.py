@@ -11,10 +11,12 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import UsageError
+from jetson_containers.core.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+LONGEST = 100  # letters of a name: versions and platform follow it in an image's name of 255
 NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
 _PIP_DOCKERFILE = """\
@@ -181,8 +183,11 @@ def files(name: str, kind: str, of: str = "", package_license: str = "MIT") -> M
 
     Raises UsageError for a name or requirement that cannot be.
     """
-    if not NAME.fullmatch(name):
-        raise UsageError(f"`{name}` cannot be a package's name", hint="small letters, digits, and - _ . between them")
+    if not NAME.fullmatch(name) or len(name) > LONGEST:
+        near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST].rstrip("-")
+        meant = f", for example `{near}`" if near else ""
+        hint = f"small letters, digits, and - _ . between them, at most {LONGEST}{meant}"
+        raise UsageError(f"`{shown(name)}` cannot be a package's name", hint=hint)
     if kind in {"source", "node"} and of:
         raise UsageError(f"a package of the kind {kind} takes no --of", hint=_FILL_IN[kind])
     values = {"name": name, "license": package_license, **_values(name, kind, of)}

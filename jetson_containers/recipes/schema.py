@@ -87,7 +87,7 @@ HEADER_KEYS: Mapping[str, ValueKind] = {
     "buildkit_device": ValueKind.TEXT,
     "config": ValueKind.TEXTS,
     "default": ValueKind.DEFAULT,
-    "group": ValueKind.TEXT,
+    "group": ValueKind.TEXTS,
     "name": ValueKind.NAME,
     "platforms": ValueKind.PLATFORMS,
     "variants": ValueKind.VARIANTS,
@@ -213,7 +213,8 @@ def texts(value: Any) -> list[str]:
     return [item for item in items if item]
 
 
-JOINED = {"caution": "; ", "docs": "\n", "license": " AND ", "notes": "; "}  # how texts given as a list become one
+# How texts that are given as a list become one.
+JOINED = {"caution": "; ", "docs": "\n", "group": ", ", "license": " AND ", "notes": "; "}
 
 
 def joined(value: Any, key: str) -> str:

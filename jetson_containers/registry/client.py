@@ -239,8 +239,12 @@ class RegistryClient:
         media_type = manifest.get("mediaType") or response.headers.get("content-type", "").partition(";")[0].strip()
         if media_type not in (*INDEX_TYPES, *IMAGE_TYPES):
             raise _nonsense(repository, f"`{reference}` has a manifest of type `{media_type}`")
-        digest = response.headers.get("docker-content-digest") or _sha256(response.body)
-        return manifest, media_type, digest
+        digest = _sha256(response.body)
+        said = response.headers.get("docker-content-digest") or digest
+        for name in (said, reference):  # what is read here and what an engine would pull must be the same
+            if name.startswith("sha256:") and name != digest:
+                raise _nonsense(repository, f"what it gives for `{reference}` is not {name}")
+        return manifest, media_type, said
 
     def _config(self, repository: ImageRepository, descriptor: Mapping[str, Any]) -> dict[str, Any]:
         digest = descriptor.get("digest")

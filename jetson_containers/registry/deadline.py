@@ -47,15 +47,15 @@ class HTTPHandler(urllib.request.HTTPHandler):
 
 
 class HTTPSHandler(urllib.request.HTTPSHandler):
-    """Opens connections with TLS."""
+    """Opens connections with TLS. `tls` gives the context when the first is: it reads the machine's certificates."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(context=context)
-        self._tls = context
+    def __init__(self, tls: Callable[[], ssl.SSLContext]) -> None:
+        urllib.request.AbstractHTTPHandler.__init__(self)  # that of HTTPSHandler would read them
+        self._tls = functools.cache(tls)
 
     def https_open(self, req: Any) -> http.client.HTTPResponse:
         """Send a `TimedRequest`, and read its status and headers."""
-        return self.do_open(_connection(http.client.HTTPSConnection, req.left), req, context=self._tls)
+        return self.do_open(_connection(http.client.HTTPSConnection, req.left), req, context=self._tls())
 
 
 def _connection(kind: type[http.client.HTTPConnection], left: Left) -> Any:

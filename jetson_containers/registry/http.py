@@ -15,7 +15,7 @@ import time
 import traceback
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -327,7 +327,7 @@ class Transport:
         return urllib.request.build_opener(
             self._proxy_handler(),
             HTTPHandler(),
-            HTTPSHandler(self._tls(extra_ca)),
+            HTTPSHandler(partial(self._tls, extra_ca)),
             self._redirect_handler(),
         )
 

@@ -7,6 +7,7 @@ had no image. Names stand as `docker pull` takes them; a repository may be newer
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,6 +59,20 @@ def text(data: Mapping[str, Any]) -> str:
 
 def _dump(value: Mapping[str, Any]) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def names_like(name: str) -> tuple[str, ...]:
+    """The names of repositories with the same letters and digits: `nano_llm` for `NanoLLM`."""
+    return tuple(sorted(known for known in names() if _folded(known) == _folded(name)))
+
+
+def names() -> frozenset[str]:
+    """The last parts of the repositories' names."""
+    return frozenset(repository.path.rpartition("/")[2] for repository in shipped().listings)
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def has(repository: ImageRepository) -> bool:

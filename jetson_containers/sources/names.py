@@ -61,6 +61,11 @@ _HUB = re.compile(
     rf"(?:ollama://)?(?:git@(?=[^/]+:)|(?:https?://)?{_USER}(?:www\.)?)(?P<host>hf\.co|huggingface\.co)[:/]",
     re.IGNORECASE,
 )
+_HUB_SCHEME = re.compile(r"(?:hf|huggingface)://", re.IGNORECASE)
+# The page of the hub that shows what is in one file.
+_SHOWS_FILE = re.compile(
+    r"(?P<repo>[^/?#]+/[^/?#]+)(?:/(?:tree|blob)/[^/?#]+)?/?\?(?:[^#]*&)?show_file_info=(?P<file>[^&#]+)(?:[&#].*)?"
+)
 # What follows a repository in an address of git or of one of its pages besides files: only what a revision is stays.
 _OF_REPOSITORY = re.compile(
     r"(?P<repo>(?:datasets/)?[^/?#]+/[^/?#]+?)(?:\.git|/(?:discussions|settings|edit|upload)(?:/[^?#]*)?|"
@@ -189,15 +194,20 @@ def _refuse_unknown_host(text: str) -> None:
 
 
 def of_hub(text: str) -> str:
-    """A name of the hub as its own parser reads it: `ollama://hf.co/org/name`, and what git clones.
+    """A name of the hub as its own parser reads it: `ollama://hf.co/org/name`, what git clones, pages of one file.
 
-    >>> of_hub("ollama://HF.co/org/name"), of_hub("git@hf.co:org/name.git")
-    ('hf.co/org/name', 'hf.co/org/name')
+    >>> of_hub("ollama://HF.co/org/name"), of_hub("git@hf.co:org/name.git"), of_hub("HuggingFace://org/name")
+    ('hf.co/org/name', 'hf.co/org/name', 'hf://org/name')
     """
-    match = _HUB.match(text.strip()) if len(text) <= LONGEST else None
+    given = text.strip() if len(text) <= LONGEST else ""
+    if scheme := _HUB_SCHEME.match(given):
+        return f"hf://{given[scheme.end() :]}"
+    match = _HUB.match(given)
     if match is None:
         return text
-    rest = text.strip()[match.end() :]
+    rest = given[match.end() :]
+    if shown_file := _SHOWS_FILE.fullmatch(rest):
+        return f"hf://{shown_file['repo']}/{unquote(shown_file['file'])}"
     if page := _OF_REPOSITORY.fullmatch(rest):
         rest = page["repo"] + (f"/tree/{page['revision']}" if page["revision"] else "")
     return f"{match['host'].lower()}/{rest}"

@@ -71,6 +71,7 @@ def left_over(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".*") if path.is_file()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", NAMES)
 def test_kept_file_that_is_damaged_costs_no_run(

@@ -18,6 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jetson_containers.core import settings
+from jetson_containers.registry.client import RegistryClient
+from jetson_containers.registry.types import ImageRepository
+from jetson_containers.signing import signatures
+from jetson_containers.signing.keys import PublicKey
+from tests.real.watching import Watcher
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -202,6 +209,37 @@ def test_farm_client_is_interrupted_and_resumes(fleet: Fleet, engine: DockerEngi
     again = fleet.build("second")
     assert ended(again) == 0, "".join(again.lines)
     assert counted(worker) == Counter({"first": 1, "second": 1}), "".join(worker.lines)
+
+
+def test_farm_worker_signs_what_it_pushes(fleet: Fleet, engine: DockerEngine) -> None:
+    """By its own settings: the build and the scheduler know no key; the password is in nothing that was started."""
+    password = f"pw{fleet.nonce}"
+    given = {
+        **os.environ,
+        "COSIGN_PASSWORD": password,
+        "JETSON_CONTAINERS_SIGN_KEY": str(fleet.directory / "robots.key"),
+    }
+    assert ended(fleet.start("keys", "keys", "new", str(fleet.directory / "robots"), env=given)) == 0
+    fleet.recipe("first", "RUN echo first > /first.txt")
+    fleet.recipe("second", "RUN cat /first.txt > /second.txt", "first")
+    fleet.start("scheduler", "farm", "scheduler", "--port", str(fleet.port), "--dashboard", "none").wait_for(
+        "scheduler at"
+    )
+    with Watcher([password]) as watcher:
+        fleet.worker("one", env=given)
+        build = fleet.build("second")
+        assert ended(build) == 0, "".join(build.lines)
+    assert watcher.found == set()
+    assert {line for line in watcher.environments if b"\0farm\0worker\0" not in line} == set()
+    client, place = (
+        RegistryClient.of(settings.load(files=())),
+        ImageRepository(fleet.registry, f"farm-{fleet.nonce}/stage"),
+    )
+    tags = [tag for tag in client.tags(place) if not tag.endswith(".sig")]
+    assert len(tags) == 2
+    for tag in tags:
+        key = PublicKey.read(fleet.directory / "robots.pub")
+        signatures.verify(client, place, str(client.digest(place, tag)), key)
 
 
 def test_farm_workers_refuse_an_unencrypted_address_and_end_without_a_scheduler(fleet: Fleet) -> None:

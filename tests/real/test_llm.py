@@ -22,6 +22,7 @@ import pytest
 from jetson_containers.llm.pipeline import manifest
 from tests.hubserver import HubServer
 from tests.modelserver import ModelServer
+from tests.real.watching import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -334,6 +335,38 @@ def test_key_of_a_server_is_in_nothing_that_it_leaves(served: tuple[str, int], d
     (shown,) = json.loads(subprocess.run(["docker", "inspect", name], capture_output=True, check=True).stdout)
     assert shown["Config"].pop("Env").count("LLAMA_API_KEY=sesame-open-123") == 1
     assert "sesame" not in json.dumps(shown)
+
+
+def test_key_of_a_server_is_in_no_program_that_looks_at_it(
+    served: tuple[str, int], image: str, data: Path, tmp_path: Path
+) -> None:
+    """What lists, counts, measures, checks and reports while a server runs has its key in no argv and no environment.
+
+    But for the programs in the server's own container, and `metrics`, which is given it; not what `metrics` starts.
+    """
+    key = "sesame-open-123"
+    page = tmp_path / "report.html"
+    before = Watcher([key])
+    before.look()  # the programs of the server itself
+    with Watcher([key]) as watcher:
+        run("llm", "ps", "--json", data=data)
+        run("llm", "metrics", served[0], "--api-key-env", "SERVER_KEY", data=data, SERVER_KEY=key)
+        for words in (
+            ("doctor", "--json"),
+            ("llm", "bench", "tiny", "--image", image, "--max-num-prompts", "1", "--max-new-tokens", "4"),
+            ("verify", image),
+            ("report", "--output", str(page)),
+        ):
+            done = subprocess.run(
+                [COMMAND, *words], cwd=data.parent, env=environment(data), stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert key not in done.stdout + done.stderr
+            assert b"Traceback" not in done.stderr.encode(), done.stderr
+    assert watcher.found == set()
+    assert {line for line in watcher.environments - before.environments if b"\0llm\0metrics\0" not in line} == set()
+    assert any(b"docker" in line for line in watcher.seen)
+    assert not page.is_file() or key not in page.read_text()
 
 
 def test_server_of_llama_cpp_stands_behind_the_checks(image: str, data: Path) -> None:

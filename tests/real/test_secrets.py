@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.hubserver import HubServer
+from tests.real.watching import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,28 +46,6 @@ def broken(*args, **more):
 run._Run.go = broken
 entry(sys.argv[1:])
 """
-
-
-class Watcher(threading.Thread):
-    """Reads the command lines of all processes of the machine again and again; keeps those that hold a secret."""
-
-    def __init__(self, words: list[str]) -> None:
-        super().__init__(daemon=True)
-        self.words = [word.encode() for word in words]
-        self.found: set[bytes] = set()
-        self.seen: set[bytes] = set()
-        self.ended = threading.Event()
-
-    def run(self) -> None:
-        while not self.ended.wait(0.002):
-            for place in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    line = place.read_bytes()
-                except OSError:
-                    continue
-                self.seen.add(line)
-                if any(word in line for word in self.words):
-                    self.found.add(line)
 
 
 class Proxy:
@@ -162,11 +141,9 @@ def story(tmp_path_factory: pytest.TempPathFactory, scratch_base: str, private_r
         _recipe(folder, "upper", nonce, "RUN env > /dev/null && test -s /fetched", "lower")
         _recipe(folder, "broken", nonce, "RUN env && false", "lower")
         made.watcher = Watcher(list(hidden.values()))
-        made.watcher.start()
-        _tell(made, scratch_base, nonce, private_registry.host, hidden)
+        with made.watcher:
+            _tell(made, scratch_base, nonce, private_registry.host, hidden)
         made.logins = proxy.logins
-        made.watcher.ended.set()
-        made.watcher.join()
     label = f"label=io.jetson-containers.test-secrets={nonce}"
     listed = made.docker("images", "--filter", label, "--format", "{{.Repository}}:{{.Tag}}").split()
     made.images = [name for name in listed if "<none>" not in name]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import urllib.request
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +19,17 @@ import pytest
 
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
-from jetson_containers.core.errors import SignatureError
+from jetson_containers.core.errors import JetsonError, SignatureError
 from jetson_containers.llm.image import pull_missing
-from tests.real.conftest import PREFIX
+from jetson_containers.registry.client import RegistryClient
+from jetson_containers.registry.types import ImageRepository
+from jetson_containers.signing import signatures
+from jetson_containers.signing.keys import PublicKey
+from tests.real.conftest import LABEL, PREFIX, SESSION
+from tests.real.watching import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jetson_containers.engine.docker import DockerEngine
     from tests.real.conftest import Registry
@@ -145,6 +153,133 @@ def test_setting_refuses_what_is_not_signed_everywhere(
     assert (code, "has no signature by" in said, engine.image(unsigned)) == (1, True, None), said
     code, said = build(signed, "plain")
     assert code == 0, said
+
+
+HEAD = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
+
+
+@dataclass
+class Pushing:
+    """Builds of a small tree with an artifact: one namespace for its stages, one for its image."""
+
+    folder: Path
+    base: str
+    host: str
+    engine: DockerEngine
+    nonce: str = field(default_factory=lambda: secrets.token_hex(6))
+
+    def __post_init__(self) -> None:
+        own = f"ENV NONCE={self.nonce}\n"
+        artifact = f"ARG ARTIFACT_IMAGE\nARG BASE_IMAGE\nFROM ${{ARTIFACT_IMAGE}} AS artifact\n{HEAD[15:]}"
+        self._recipe(
+            "made", "artifacts: {dockerfile: Dockerfile.build}", f"{artifact}COPY --from=artifact /artifacts/ /\n"
+        )
+        build = f"{HEAD}{own}RUN mkdir /artifacts && echo made > /artifacts/made\n"
+        (self.folder / "pack" / "made" / "Dockerfile.build").write_text(build)
+        self._recipe("upper", "depends: [made]", f"{HEAD}{own}RUN cat /made > /upper\n")
+
+    def _recipe(self, name: str, header: str, body: str) -> None:
+        place = self.folder / "pack" / name
+        place.mkdir(parents=True)
+        (place / "Dockerfile").write_text(f"#---\n# name: {name}\n# {header}\n#---\n{body}")
+
+    def build(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Build the image."""
+        tree = ("--target", "cpu", "--packages", str(self.folder / "pack"), "--base", self.base)
+        names = (f"--name={PREFIX}-{self.nonce}/", "--stage-registry", f"{self.host}/s{self.nonce}")
+        own = {"JETSON_CONTAINERS_LOGS": str(self.folder / "logs")}
+        return call(self.folder, "build", *tree, *names, "--progress", "plain", *words, "upper", **own, **env)
+
+    def images(self) -> list[str]:
+        """All that a build makes: the stages, and the image."""
+        plan = json.loads(self.build("--dry-run", "--json").stdout)
+        return [*(stage["image"] for stage in plan["stages"]), plan["final"]]
+
+    def forget(self) -> None:
+        """Take it all out of the local store, as on a machine that never built it."""
+        for name in (*self.pushed(), *reversed(self.images())):  # an image that was pushed keeps that name here
+            with contextlib.suppress(JetsonError):
+                self.engine.untag(name)
+
+    def signed(self, name: str, digest: str, pair: Path) -> bool:
+        """Whether the registry shows a signature of a digest by the key."""
+        client, place = RegistryClient.of(settings.load(files=())), ImageRepository.parse(name.rpartition(":")[0])
+        signatures.verify(client, place, digest, PublicKey.read(pair.with_suffix(".pub")))
+        return True
+
+    def pushed(self) -> dict[str, str]:
+        """What the registry has of it but for signatures: repository and tag, and the digest."""
+        client = RegistryClient.of(settings.load(files=()))
+        found = {}
+        for path in (f"s{self.nonce}/stage", f"i{self.nonce}/upper"):
+            place = ImageRepository(self.host, path)
+            for tag in client.tags(place):
+                if not tag.endswith(".sig"):
+                    found[f"{place.reference}:{tag}"] = str(client.digest(place, tag))
+        return found
+
+
+@pytest.fixture
+def pushing(engine: DockerEngine, scratch_base: str, registry: Registry, tmp_path: Path) -> Iterator[Pushing]:
+    made = Pushing(tmp_path, "", registry.host, engine)
+    made.base = f"{PREFIX}/signed-base:{made.nonce}"  # of its own: one that was pushed would have to be signed
+    words = ["docker", "build", "--quiet", "--tag", made.base, "--label", f"{LABEL}={SESSION}", "-"]
+    subprocess.run(words, input=f"FROM {scratch_base}\nENV BASE={made.nonce}\n", text=True, check=True)
+    yield made
+    made.forget()
+
+
+def test_build_signs_what_it_pushes(pushing: Pushing, pair: Path) -> None:
+    """Stages, artifact and image that a build pushed are taken elsewhere by key, under `--verify`; not without a key.
+
+    Neither the password nor the key is in a command line, in the environment of a program that the build starts, in
+    what is said or in a log.
+    """
+    key, public = str(pair.with_suffix(".key")), str(pair.with_suffix(".pub"))
+    with Watcher([PASSWORD, pair.with_suffix(".key").read_text().splitlines()[1]]) as watcher:
+        images = ("--push", f"{pushing.host}/i{pushing.nonce}")
+        first = pushing.build("--push-stages", *images, "--sign", key, "-v", COSIGN_PASSWORD=PASSWORD)
+    assert first.returncode == 0, first.stderr
+    pushed = pushing.pushed()
+    assert len(pushed) == 4, pushed
+    assert all(pushing.signed(name, digest, pair) for name, digest in pushed.items())
+    assert watcher.found == set()
+    assert {line for line in watcher.environments if b"jetson_containers\0build" not in line} == set()
+    assert any(b"docker" in line for line in watcher.seen)
+    said = [
+        first.stdout,
+        first.stderr,
+        *(path.read_text() for path in pushing.folder.glob("logs/**/*") if path.is_file()),
+    ]
+    assert not any(PASSWORD in text for text in said)
+
+    pushing.forget()
+    elsewhere = pushing.build("--verify", public)
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert "upper: pulling" in elsewhere.stderr, elsewhere.stderr
+    assert "built instead" not in elsewhere.stderr
+    pushing.forget()
+    assert call(pushing.folder, "keys", "new", "other", COSIGN_PASSWORD="").returncode == 0
+    refused = pushing.build("--verify", str(pushing.folder / "other.pub"))
+    assert refused.returncode == 0, refused.stderr
+    assert "none of them by" in refused.stderr
+    assert "it is built instead" in refused.stderr
+
+
+def test_build_with_a_key_takes_no_stage_that_is_not_signed(pushing: Pushing, pair: Path) -> None:
+    """What anybody has put under a stage's name is not vouched for: it is built anew, replaced, and then signed."""
+    assert pushing.build("--push-stages").returncode == 0
+    before = pushing.pushed()
+    pushing.forget()
+    key = str(pair.with_suffix(".key"))
+    wrong = pushing.build("--push-stages", "--sign", key, COSIGN_PASSWORD="another")
+    assert (wrong.returncode, "password is wrong" in wrong.stderr) == (2, True), wrong.stderr
+    done = pushing.build("--push-stages", JETSON_CONTAINERS_SIGN_KEY=key, COSIGN_PASSWORD=PASSWORD)
+    assert done.returncode == 0, done.stderr
+    assert "upper: pulling" not in done.stderr
+    after = pushing.pushed()
+    assert after.keys() == before.keys()
+    assert all(pushing.signed(name, digest, pair) for name, digest in after.items())
 
 
 def test_signature_is_valid_for_openssl(image: Callable[[str], str], pair: Path, tmp_path: Path) -> None:

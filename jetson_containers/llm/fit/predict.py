@@ -106,6 +106,16 @@ class Fit:
         return self.verdict in {FitVerdict.FITS, FitVerdict.TIGHT, FitVerdict.SWAP}
 
     @property
+    def memory_text(self) -> str:
+        """The least it needs and what there is, with what the runtime takes where that is more by 100 MiB.
+
+        A runtime that reserves memory for its cache takes that much whatever it needs.
+        """
+        text = f"{_gib(self.needed_bytes)} of {_gib(self.available_bytes)}"
+        more = self.total_bytes - self.needed_bytes > 100 << 20
+        return f"{text} ({_gib(self.total_bytes)} with what {self.runtime} reserves)" if more else text
+
+    @property
     def makes_here(self) -> bool:
         """Whether the artifact can be made on this machine without swap."""
         return self.peak_bytes <= self.available_bytes

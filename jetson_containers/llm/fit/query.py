@@ -22,6 +22,7 @@ from jetson_containers.llm.fit.predict import (
     quantization_named,
     variant_for,
 )
+from jetson_containers.llm.models.quantization_words import meant
 from jetson_containers.platforms import tables
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def answer(
     ]
     if not requests:
         raise UsageError(
-            f"no runtime has a quantization `{request.quantization}`", hint="`--all` lists what each of them has"
+            f"no runtime has a quantization `{request.quantization}`",
+            hint="; ".join(filter(None, (meant(request.quantization), "`--all` lists what each of them has"))),
         )
     pairs = [(ask(shape.config, each, machine), each) for each in requests]
     if shape.held is not None and shape.quantization:  # by its own name, whether the table has it or not

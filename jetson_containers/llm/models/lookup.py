@@ -16,7 +16,7 @@ from jetson_containers.core.errors import JetsonError, NotReadyError, UsageError
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.hub.transfer.errors import DownloadError
 from jetson_containers.hub.transfer.reference import is_wanted, parse
-from jetson_containers.llm.models import other_kinds, registry_model, weight_files
+from jetson_containers.llm.models import other_kinds, quantization_words, registry_model, weight_files
 from jetson_containers.llm.models.config import from_hf
 from jetson_containers.llm.models.known import configs, full_name
 from jetson_containers.llm.models.other_kinds import OtherKindError
@@ -29,6 +29,7 @@ from jetson_containers.llm.models.repository import (
     model_name,
     not_needed,
     parts_of,
+    require_file,
     shards_of,
     snapshot,
 )
@@ -59,7 +60,7 @@ _TINY_CONFIG = {
 }  # fmt: skip
 LONGEST_NAME = 1024  # characters; the hub's are shorter, and the pattern takes quadratic time
 _QUANTIZED = re.compile(
-    r"(?P<model>[^:]*(?:://[^:]*)?/[^:]*):(?P<quantization>(?:UD-)?I?Q[0-9]\w*|B?F16|F32|MXFP4\w*)",
+    r"(?P<model>[^:]*(?:://[^:]*)?/[^:]*):(?P<quantization>(?:UD-)?I?Q[0-9][\w-]*|B?F16|F32|MXFP4\w*)",
     re.IGNORECASE,
 )
 _MLC_CONFIG = "mlc-chat-config.json"
@@ -181,15 +182,15 @@ def as_typed(model: str, settings: Settings) -> str:
 def split_quantization(model: str, quantization: str = "") -> tuple[str, str]:
     """Take a quantization of GGUF files off a name of the hub: `org/model-GGUF:Q8_0`, as other programs write it.
 
-    Raises UsageError where another one is asked for besides.
+    Both as the runtimes spell them. Raises UsageError where another one is asked for besides.
     """
-    model = names.of_hub(model)
-    if model.startswith(("hf.co/", "huggingface.co/")):
+    model, quantization = names.of_hub(model), quantization_words.spelled(quantization)
+    if model.startswith(("hf.co/", "huggingface.co/")) or model.lower().endswith(f"-gguf:{names.LATEST}"):
         model = model.removesuffix(f":{names.LATEST}")  # Ollama's word for the usual one
     match = _QUANTIZED.fullmatch(model) if len(model) <= LONGEST_NAME and not names.has_tags(model) else None
     if match is None:
         return model, quantization
-    named = match["quantization"]
+    named = quantization_words.spelled(match["quantization"])
     if quantization and quantization.upper() != named.upper():
         raise UsageError(f"`{model}` names {named}, and `--quantization` {quantization}", hint="name one of them")
     return match["model"], named
@@ -328,8 +329,7 @@ def _of_hub(model: str, asked: Reference, data: Path, hub: ModelHub, quantizatio
     if not plain:
         config = _config_of(info)[0] if info.config else None
     file = gguf_meant(info, asked.file or "", quantization) if info.is_gguf else asked.file or ""
-    if file and file not in names:
-        raise UsageError(f"`{repository}` has no file `{file}`", hint=", ".join(sorted(names)[:10]))
+    require_file(info, file)
     shards = parts_of(file, names) if shards_of(file, names) else ()
     file = shards[0] if shards else file  # from the first one llama.cpp finds the others
     ignore = all_but(shards, names) if shards else () if file else not_needed(names)

@@ -58,11 +58,22 @@ def refuse_files(names: Iterable[str], model: str) -> None:
 def silent(architecture: str, model_type: str, files: Iterable[str] = ()) -> str:
     """What a language model is that writes no text, with an article: it makes vectors or scores; empty for others."""
     rows = load_facts("other_kinds")["silent"]
-    by_class = (kind for kind, row in rows.items() if architecture.endswith(tuple(row["classes"])))
-    by_type = (kind for kind, row in rows.items() if model_type in row.get("types", ()))
+    by_class = (
+        kind
+        for kind, row in rows.items()
+        if architecture.endswith(tuple(row["classes"])) or architecture in row.get("bare", ())
+    )
+    by_type = (
+        kind
+        for kind, row in rows.items()
+        if model_type in row.get("types", ()) and not architecture.endswith(_WRITES_TEXT)
+    )
     there = frozenset(files)
     by_files = (kind for kind, row in rows.items() if there & {*row.get("files", ())})
     return next((kind for found in (by_class, by_type, by_files) for kind in found), "")
+
+
+_WRITES_TEXT = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")  # ends of classes; `bert` has such ones too
 
 
 @functools.cache

@@ -42,6 +42,13 @@ def gguf_for(info: ModelInfo, quantization: str) -> str:
     )
 
 
+def require_file(info: ModelInfo, file: str) -> None:
+    """Raise UsageError for the name of a file, unless empty, that the repository does not have."""
+    names = sorted(entry.name for entry in info.files)
+    if file and file not in names:
+        raise UsageError(f"`{info.id}` has no file `{file}`", hint=", ".join(names[:10]))
+
+
 def gguf_meant(info: ModelInfo, file: str, quantization: str) -> str:
     """The file of GGUF weights that is meant by a file or folder of the repository; empty: by the repository."""
     if file.endswith(".gguf"):

@@ -12,7 +12,7 @@ from jetson_containers.hub.transfer.reference import is_wanted, parse
 from jetson_containers.llm.fit import weights
 from jetson_containers.llm.models import gguf, other_kinds, weight_files
 from jetson_containers.llm.models.config import from_hf, from_mlc
-from jetson_containers.llm.models.repository import gguf_meant, is_one_model, not_needed, parts_of
+from jetson_containers.llm.models.repository import gguf_meant, is_one_model, not_needed, parts_of, require_file
 from jetson_containers.llm.models.types import ModelShape
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def remote(name: str, quantization: str, settings: Settings, console: Console) -
     model = open_source_model(asked, settings, console) if asked else open_model(name, settings, console)
     info = model.info
     if not info.is_gguf:
+        require_file(info, reference.file or "")
         repository = str(replace(reference, file=None))
         if _MLC in {entry.name for entry in info.files} and "model_config" in (info.config or {}):
             return _of_mlc(info.config or {}, repository, "the hub")

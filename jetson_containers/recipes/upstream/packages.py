@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from jetson_containers.platforms.platform import Platform
 
-_TEXTS = ("dockerfile", "group", "network", "path", "postfix", "prefix", "timeout")
+_TEXTS = ("dockerfile", "network", "path", "postfix", "prefix", "timeout")
 _FROM = re.compile(r"^[^\S\n]*FROM\s", re.MULTILINE | re.IGNORECASE)
 
 
@@ -152,7 +152,7 @@ def _package(values: Mapping[str, Any], directory: Directory) -> Package:
         build_args=_build_args(values, name, directory),
         build_flags=_build_flags(values, directory),
         test=_tests(values, path, directory),
-        group=str(values.get("group") or directory.group),
+        group=schema.joined(values.get("group"), "group") or directory.group,
         docs=_docs(values, path, directory),
         notes=schema.joined(values.get("notes"), "notes"),
         license=schema.joined(values.get("license"), "license"),

@@ -14,7 +14,13 @@ python=$work/venv/bin/python
 compile_commit() { # the whole package
     fetch_git "https://github.com/turboderp-org/$EXLLAMA_PACKAGE" "$EXLLAMA_REF" "$work/source"
     record_source exllama "$work/source"
-    "$python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation -w "$work/wheels" "$work/source"
+    if [ -e "$here/portable-$EXLLAMA_VERSION.patch" ]; then
+        patch --directory "$work/source" --strip 1 --fuzz 0 < "$here/portable-$EXLLAMA_VERSION.patch"
+    fi
+    # beside it, so that it loads whether or not torch was imported before; PyTorch's CUDA libraries are in `nvidia` on PCs and servers
+    local place rpath=''
+    for place in torch/lib nvidia/cu13/lib nvidia/cuda_runtime/lib; do rpath+=:\$ORIGIN/$place; done
+    LDFLAGS="-Wl,-rpath,${rpath#:}" "$python" -m pip wheel --no-cache-dir --no-deps --no-build-isolation -w "$work/wheels" "$work/source"
     python3 -m pip install --no-cache-dir --no-deps --no-index --prefix /artifacts/opt/venv "$work"/wheels/*.whl
 }
 

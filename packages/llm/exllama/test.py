@@ -5,6 +5,7 @@ import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def missing(root):
     return sorted(name for name in outside if importlib.util.find_spec(name) is None)
 
 
+def unmet(name):
+    """What the package says that it needs and that is not installed; imports in a `try` do not tell."""
+    for requirement in importlib.metadata.requires(name) or []:
+        wanted, _, marker = requirement.partition(";")
+        distribution = re.match(r"[\w.-]+", wanted)[0]
+        try:
+            assert "extra" in marker or importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            yield distribution
+
+
 def main():
     name = next(name for name in ("exllamav3", "exllamav2") if importlib.util.find_spec(name))
     print(name, importlib.metadata.version(name))
@@ -48,6 +60,12 @@ def main():
     assert importlib.util.find_spec(name + "_ext"), "no compiled extension"
     absent = missing(Path(importlib.util.find_spec(name).submodule_search_locations[0]))
     assert not absent, "imported and not installed: " + ", ".join(absent)
+    absent = list(unmet(name))
+    assert not absent, "needed and not installed: " + ", ".join(absent)
+    # what is imported in a `try`: where it is missing, models with linear attention end while they answer
+    assert name != "exllamav3" or importlib.util.find_spec("triton"), (
+        "attention is written in Triton, which is not installed"
+    )
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:

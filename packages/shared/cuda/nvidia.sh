@@ -26,8 +26,17 @@ install_tools() { # PACKAGE…: what fetching needs; the caller cleans apt's lis
     apt-get install -y --no-install-recommends ca-certificates curl "$@"
 }
 
-fetch() { # URL SHA256 FILE
-    curl --fail --silent --show-error --location --retry 3 --output "$3" "$1"
+fetch() { # URL SHA256 FILE: a connection that breaks is no reason for curl to ask again, and its message names no file
+    local again status
+    for again in 1 2 3; do
+        status=0
+        curl --fail --silent --show-error --location --retry 3 --output "$3" "$1" || status=$?
+        case $status in
+        18 | 52 | 56) sleep "$again" ;; # a part of it, no answer, a reset
+        *) break ;;
+        esac
+    done
+    [ "$status" = 0 ] || fail "$1 cannot be fetched (curl's exit status $status)"
     echo "$2  $3" | sha256sum --check --quiet || fail "$1 is not the file that the recipe names (SHA-256 $2)"
 }
 

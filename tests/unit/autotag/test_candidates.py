@@ -157,6 +157,7 @@ def apart(image: ImageCandidate, host: Platform) -> int:
     return abs(theirs.major - host.l4t.major) if theirs and host.l4t else 99
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", HOSTS)
 @pytest.mark.parametrize("repository", REPOSITORIES, ids=str)
 def test_choice_among_many_tags_is_that_of_judging_each_plainly(

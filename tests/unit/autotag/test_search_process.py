@@ -8,6 +8,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -61,6 +63,7 @@ def test_autotag_prints_one_line_on_stdout(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, EXPECTED["mlc"] + "\n"), done.stderr
 
 
+@pytest.mark.long
 def test_autotag_runs_at_the_same_time_never_mix(tmp_path: Path) -> None:
     """JC: of 20 concurrent pairs, 13 returned the other's image."""
     names = ["mlc", "l4t-pytorch"] * 10

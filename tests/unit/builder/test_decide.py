@@ -204,6 +204,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(gone=st.sets(st.sampled_from(NAMES)), edited=st.booleans(), first=OPTIONS, then=OPTIONS)
 def test_dry_run_says_what_the_build_does_in_any_store(

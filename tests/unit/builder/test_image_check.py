@@ -80,6 +80,25 @@ def test_judge_allows_kernels_for_one_architecture_alone_beside_those_for_the_bo
     assert len(alone.problems) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "code", "problems"),
+    [
+        ("_C_cutlass_90a.abi3.so", ("90a",), 0),
+        ("_C_cutlass_90a.abi3.so", ("90a", "100a"), 1),
+        ("_C_cutlass.abi3.so", ("90a",), 1),
+        ("_C_190a.so", ("90a",), 1),
+        ("_C_90.so", ("90",), 1),
+    ],
+)
+def test_judge_allows_a_file_that_is_called_after_the_one_architecture_it_is_for(
+    name: str, code: tuple[str, ...], problems: int
+) -> None:
+    """torchao, which GPTQModel brings, has compiled kernels for sm_90a alone, and does the rest in Triton."""
+    found = judge(whole(gpu_code={f"{SITE}/torchao/{name}": GpuCode(code=code)}), (87,), cuda=None, tegra=False)
+    assert len(found.problems) == problems
+    assert len(found.notes) == 1 - problems
+
+
 def test_judge_notes_code_of_an_earlier_architecture_on_tegra_only() -> None:
     """NVIDIA promises it for desktop GPUs; on Jetson it works and is said."""
     files = {"/usr/local/lib/libx.so": GpuCode(code=("80",))}

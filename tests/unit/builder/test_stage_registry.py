@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jetson_containers.plan.plan import BuildPlan
     from jetson_containers.registry.client import RegistryClient
     from jetson_containers.registry.types import ImageRepository
+    from jetson_containers.signing.signer import Signer
 
 NAMESPACE = "registry.example:5000/team"
 
@@ -93,6 +95,35 @@ class Shared(Site):
         self.engine.requests.clear()
         self.engine.runs.clear()
         self.engine.add_image("base:1")
+
+
+class FakeSigner:
+    """Signs what the engine says that it pushed, and remembers it."""
+
+    def __init__(self) -> None:
+        self.signed: list[tuple[str, str]] = []
+        self.key = SimpleNamespace(name="robots.key")
+
+    def has_signed(self, _repository: ImageRepository, digest: str) -> bool:
+        return any(digest == known for _, known in self.signed)
+
+    def sign(self, image: str, digest: str) -> tuple[str, bool]:
+        self.signed.append((image, digest))
+        return f"{image}.sig", True
+
+
+def signing(site: Shared, monkeypatch: pytest.MonkeyPatch) -> FakeSigner:
+    """Let the site sign; its engine says which digest it pushed, as docker does."""
+    signer, push = FakeSigner(), site.engine.push
+
+    def spoken(reference: str, on_line: Any, **more: Any) -> None:
+        image = site.engine.image(reference)
+        push(reference, on_line, **more)
+        on_line(f"tag: digest: {image.id if image else ''} size: 528")
+
+    monkeypatch.setattr(site.engine, "push", spoken)
+    site.registry = StageRegistry(NAMESPACE, cast("RegistryClient", site.client), cast("Signer", signer))
+    return signer
 
 
 @pytest.fixture
@@ -264,3 +295,41 @@ def test_up_to_a_stage_pushes_what_is_here_already(site: Shared) -> None:
     wanted = up_to(chain("a", "b"), "b")
     site.run(wanted)
     assert f"{NAMESPACE}/stage:b" in site.run(wanted, push_stages=True).pushed
+
+
+def test_stages_are_signed_once_as_they_are_pushed(site: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a key each stage is signed by the digest that the engine named, and none a second time."""
+    signer = signing(site, monkeypatch)
+    site.run(chain("a", "b"), push_stages=True)
+    pushed = {name: image.id for name, image in site.engine.registry.items()}
+    assert dict(signer.signed) == {f"{NAMESPACE}/stage:{tag}": pushed[f"{NAMESPACE}/stage:{tag}"] for tag in "ab"}
+    assert site.run(chain("a", "b"), push_stages=True).pushed == ()
+    assert len(signer.signed) == 2
+
+
+def test_stage_that_another_pushed_unsigned_is_replaced_and_not_vouched_for(
+    site: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in the registry without a signature is neither pulled nor signed: it is built, pushed and signed."""
+    site.run(chain("a"), push_stages=True)
+    foreign = site.engine.registry[f"{NAMESPACE}/stage:a"]
+    site.another_machine()
+    signer = signing(site, monkeypatch)
+    assert site.shown(chain("a")) == {"a": StageState.BUILD}
+    site.engine.registry[f"{NAMESPACE}/stage:a"] = replace(foreign, id="sha256:" + 64 * "e")
+    assert site.run(chain("a"), push_stages=True).pushed == (f"{NAMESPACE}/stage:a",)
+    assert site.built() == ["a"]
+    assert [digest for _, digest in signer.signed] == [site.engine.registry[f"{NAMESPACE}/stage:a"].id]
+    site.another_machine()
+    assert site.shown(chain("a")) == {"a": StageState.PULL}
+
+
+def test_stage_is_signed_by_the_next_run_where_one_ended_before(site: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ended between push and signature leaves an unsigned stage; the next one pushes and signs it."""
+    signer = signing(site, monkeypatch)
+    with monkeypatch.context() as once:
+        once.setattr(signer, "sign", lambda *_: (_ for _ in ()).throw(RegistryError("the registry is full")))
+        with pytest.raises(RegistryError, match="full"):
+            site.run(chain("a"), push_stages=True)
+    site.run(chain("a"), push_stages=True)
+    assert [image for image, _ in signer.signed] == [f"{NAMESPACE}/stage:a"]

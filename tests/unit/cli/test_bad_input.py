@@ -67,7 +67,7 @@ def build(*words: str, tree: str = "good") -> tuple[str, ...]:
         ("good", "ome", ["there is no package `ome`", "did you mean `one`?"]),
         ("good", "one:9", ["`one:9`", "there is `one`"]),
         ("good", "../one", ["`../one`", "name:version"]),
-        ("good", "", ["``"]),
+        ("good", "", ["``", "a variable may be empty"]),
         ("broken_header", "torn", ["torn/Dockerfile:4: broken YAML", "correct that line"]),
         ("broken_config", "torn", ["torn/config.yaml:4: broken YAML", "correct that line"]),
         ("unknown_key", "typo", ["typo/Dockerfile:3: unknown key `dependz`", "did you mean `depends`?"]),
@@ -134,6 +134,17 @@ def test_broken_recipe_disables_itself_only(capsys: pytest.CaptureFixture[str], 
         (("download", "tiny"), ["`tiny` is made, not downloaded", "llm chat tiny"]),
         (("new", "x", "--kind", "node", "--of", "y"), ["takes no --of", "`package.json`"]),
         (("new", "x", "--kind", "source", "--of", "y"), ["takes no --of", "a clone of a commit"]),
+        (("new", "My Tool"), ["`My Tool`", "for example `my-tool`"]),
+        (("new", "a" * 300), ["cannot be a package's name", "at most 100"]),
+        (("llm", "download", "x"), ["It is a command of its own: `jetson-containers download`"]),
+        (("farm", "images"), ["It is a command of its own: `jetson-containers images`"]),
+        (("install", "pytorch"), ["`./build.sh PACKAGE`", "`jetson-containers pull PACKAGE`"]),
+        (("log", "x"), ["`jetson-containers llm logs MODEL`"]),
+        (("setup", "swpa"), ["unknown step `swpa`", "did you mean `swap`?"]),
+        (("completion",), ["Choose from: bash, zsh, fish"]),
+        (build("one=2.7"), ["`=2.7`", "did you mean `one:2.7`?"]),
+        (build("one@v2.7"), ["`one@v2.7`", "did you mean `one:2.7`?"]),
+        (build("one 2.7"), ["`one 2.7`", "did you mean `one:2.7`?"]),
     ],
 )
 def test_command_line_with_a_wrong_word_is_one_error(
@@ -157,6 +168,35 @@ def test_autotag_offers_no_build_of_what_no_recipe_makes(capsys: pytest.CaptureF
     """No build is offered of what no recipe makes."""
     err = refused(capsys, ("autotag", "--offline", "--target", "cpu", "lama_cpp"), 127, "did you mean `llama_cpp`")
     assert "./build.sh" not in err
+
+
+@pytest.mark.parametrize(
+    ("asked", "image"),
+    [
+        ("Comfy-UI", "dustynv/comfyui:"),
+        ("Stable_Diffusion_WebUI", "dustynv/stable-diffusion-webui:"),
+        ("dustynv/NanoOWL", "dustynv/nanoowl:"),
+        ("nano_owl", "dustynv/nanoowl:"),
+        ("L4T.PyTorch", "dustynv/l4t-pytorch:"),
+    ],
+)
+def test_autotag_finds_published_names_by_letters_and_digits(
+    capsys: pytest.CaptureFixture[str], asked: str, image: str
+) -> None:
+    """Whether a name is written with `-`, `_` or neither makes no difference, also where no recipe has it."""
+    options = ("--offline", "--disable", "local", "--target", "r36.4.3")
+    assert main.main(["autotag", *options, asked]) == 0
+    assert capsys.readouterr().out.startswith(image)
+
+
+@pytest.mark.parametrize(("asked", "near"), [("nanoowls", "`nanoowl`"), ("jetson-inferense", "`jetson-inference`")])
+def test_autotag_names_published_images_that_resemble(
+    capsys: pytest.CaptureFixture[str], asked: str, near: str
+) -> None:
+    """A name that nothing has is answered with those that are near it; one far from all with none."""
+    line = ("autotag", "--offline", "--disable", "local", "--target", "r36.4.3")
+    refused(capsys, (*line, asked), 127, f"there are images of {near}")
+    assert "there are images" not in refused(capsys, (*line, "zzyzx"), 127)
 
 
 # Settings.

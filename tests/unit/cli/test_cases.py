@@ -86,6 +86,7 @@ def test_packages_of_the_base_are_skipped_by_patterns(capsys: pytest.CaptureFixt
     assert any("`nonesuch-*`" in note for note in plan["notices"])  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 def test_missing_dependency_is_named_by_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A package whose dependency exists nowhere: `build` refuses it, `why` and `lint` say what is missing."""
     write(tmp_path, {"odometry/Dockerfile": 'name: odometry\ndepends: [numpy, "gtsam-cuda>=4"]\nrequires: ">=36"'})

@@ -100,3 +100,33 @@ def test_builds_with_a_record_are_offered(monkeypatch: pytest.MonkeyPatch, tmp_p
     (folder / "20260101_000000.json").write_text("{}")
     (folder / "notes.json").write_text("{}")
     assert offered(monkeypatch, "report", "2026") == ["20260101_000000"]
+
+
+def test_servers_are_those_of_the_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`llm stop` and `llm logs` are offered what runs, not all models."""
+    client = tmp_path / "docker"
+    client.write_text('#!/bin/sh\ncase "$*" in *label=*) echo jetson-llm-tiny-8080; echo jetson-llm-qwen-8081;; esac\n')
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert offered(monkeypatch, "llm", "stop", "jetson-llm-t") == ["jetson-llm-tiny-8080"]
+    assert len(offered(monkeypatch, "llm", "logs", "")) == 2
+
+
+def test_models_to_remove_are_those_that_are_stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is only known is not there to be removed."""
+    snapshot = tmp_path / "models/huggingface/models--acme--small/snapshots/1234"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.gguf").write_bytes(b"x")
+    monkeypatch.setenv("JETSON_CONTAINERS_DATA", str(tmp_path))
+    assert offered(monkeypatch, "llm", "rm", "") == ["acme/small"]
+
+
+def test_values_of_a_switch_are_on_and_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other settings take any text."""
+    assert offered(monkeypatch, "config", "set", "offline", "") == ["off", "on"]
+    assert offered(monkeypatch, "config", "set", "jobs", "o") == []
+
+
+def test_values_are_found_in_another_case_where_none_is_written_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`PyTorch` is the package `pytorch`."""
+    assert "pytorch" in offered(monkeypatch, "build", "PyTor")

@@ -64,6 +64,9 @@ def test_config_get_prints_a_mapping_as_set_takes_it(own: Path, capsys: pytest.C
         (["get", "nonsense"], "unknown setting `nonsense`"),
         (["set", "jobs"], "give a value, or --unset"),
         (["set", "jobs", "1", "--unset"], "give a value, or --unset"),
+        (["set", "data", ""], "give a value, or --unset"),
+        (["set", "jobs", " "], "give a value, or --unset"),
+        (["set", "data", "/x\ny"], "is not a valid value for `data`"),
     ],
 )
 def test_config_refuses_wrong_names_and_values(

@@ -68,6 +68,7 @@ def test_features_with_yes_or_part_are_shown() -> None:
         assert len(row.proof.split()) > 1, f"row {row.number}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("row", [row for row in rows() if commands(row)], ids=lambda row: f"{row.number}")
 def test_features_commands_run(row: Row, shell: dict[str, str], tmp_path: Path) -> None:
     """Each command runs where this machine has what it needs; of the others the options are checked."""

@@ -203,6 +203,7 @@ def execute(text: str, env: dict[str, str], folder: Path) -> None:
     assert done.returncode in answers, f"{text}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", GUIDE)
 def test_guide_commands_run(page: str, shell: dict[str, str], tmp_path: Path) -> None:
     """Each command of a page runs: as it stands, or as a dry run where the block needs more than a test has."""

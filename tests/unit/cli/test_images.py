@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jetson_containers.builder.state import BuildState
-from jetson_containers.cli import images
+from jetson_containers.cli import images, outdated, sbom, verify
 from jetson_containers.cli.app import App
 from jetson_containers.core.console import Console
-from jetson_containers.core.errors import ConfigError, NotReadyError, UsageError
+from jetson_containers.core.errors import ConfigError, NothingMatchedError, NotReadyError, UsageError
 from jetson_containers.engine.interface import EngineUsage
 from jetson_containers.images import labels
 from jetson_containers.plan import lock
@@ -23,6 +23,8 @@ from tests.fakes import FakeEngine
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import click
 
 CPU = detect.parse_target("cpu")
 STAGE = "jetson-containers/stage:numpy-0123"
@@ -297,7 +299,7 @@ def test_flatten_looks_for_the_image_before_it_says_anything(engine: FakeEngine)
     app, err = App(), io.StringIO()
     app.__dict__["engine"] = engine
     app.__dict__["console"] = Console(out=io.StringIO(), err=err, env={})
-    with pytest.raises(NotReadyError, match="no image `missing:1`"):
+    with pytest.raises(NothingMatchedError, match="no image `missing:1` is here"):
         images.flatten.main(["missing:1", "flat:1"], standalone_mode=False, obj=app)
     assert err.getvalue() == ""
 
@@ -324,3 +326,27 @@ def test_push_and_pull_have_a_result_as_json(engine: FakeEngine, monkeypatch: py
     monkeypatch.setattr(engine, "push", push_and_say)
     assert call(images.push, engine, name) == {"image": name, "digest": digest, "signature": None}
     assert call(images.pull, engine, name) == {"image": name}
+
+
+@pytest.mark.parametrize("command", [images.push, images.flatten, sbom.sbom, sbom.provenance, outdated.outdated])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("gone:1", "`jetson-containers images --all` lists those that are"),
+        ("ghcr.io/me/gone:1", "`docker pull ghcr.io/me/gone:1`"),
+    ],
+)
+def test_missing_image_is_one_error_in_every_command(
+    engine: FakeEngine, command: click.Command, name: str, hint: str
+) -> None:
+    """An image that is not here has one exit code (nothing matched) and one remedy, whatever was asked of it."""
+    words = {"flatten": [name, "flat:1"], "outdated": ["--image", name]}.get(str(command.name), [name])
+    with pytest.raises(NothingMatchedError, match=f"no image `{name}` is here") as caught:
+        call(command, engine, *words)
+    assert (caught.value.exit_code, caught.value.hint) == (3, hint)
+
+
+def test_missing_image_to_verify_is_the_same_error(engine: FakeEngine) -> None:
+    """`verify` says it too; a name with a registry is pulled first."""
+    with pytest.raises(NothingMatchedError, match="no image `gone:1` is here"):
+        call(verify.verify, engine, "gone:1")

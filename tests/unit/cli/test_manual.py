@@ -25,6 +25,7 @@ def test_pages_escape_what_roff_would_read() -> None:
     assert manual._escaped(".env\n'x' a\\b --c") == "\\&.env\n\\&'x' a\\eb \\-\\-c"
 
 
+@pytest.mark.long
 def test_pages_are_read_without_a_warning() -> None:
     """The formatter has nothing to say about them."""
     if not shutil.which("groff"):

@@ -113,6 +113,7 @@ def test_schemas_are_valid_themselves(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(made)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "typed"), [(name, typed) for name, several in TYPED.items() for typed in several])
 def test_schemas_hold_for_what_commands_print(
     name: str, typed: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from jetson_containers.cli import doctor
 from jetson_containers.cli.app import App
 from jetson_containers.cli.main import cli, main
+from jetson_containers.core.console import Console
+from jetson_containers.doctor.types import Check, Status
 from jetson_containers.images import labels
 from jetson_containers.llm.fit.measured import NAME, Measurement, Measurements
 from jetson_containers.platforms import detect
@@ -126,3 +129,21 @@ def _module(command: str) -> str:
         found = below
     callback = inspect.unwrap(found.callback) if found.callback else None
     return callback.__module__.rpartition(".")[2] if callback else ""
+
+
+def test_doctor_keeps_to_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Findings and reasons go on in the next line, below themselves; a command stays whole, to be copied."""
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    terminal, remedy = Terminal(), "curl -I https://registry-1.docker.io/ " * 3
+    app = App()
+    app.__dict__["console"] = Console(out=terminal, err=io.StringIO(), env={"NO_COLOR": "1"})
+    silent = "each of " + "a.example, " * 9
+    checks = [
+        Check(check="registries", status=Status.WARN, finding=silent, why="word " * 30, remedy=remedy),
+        Check(check="dns", status=Status.OK, finding="resolved"),
+    ]
+    doctor.show(app, checks)
+    lines = terminal.getvalue().splitlines()
+    assert [line for line in lines if len(line) > WIDTH] == [f"      → {remedy}"]
+    assert lines[1].startswith("      a.example,")
+    assert "ok    dns: resolved" in lines

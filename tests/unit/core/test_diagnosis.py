@@ -120,6 +120,71 @@ MESSAGES = [
     ("permission", "docker: /start_ollama: Permission denied"),
 ]
 
+# Messages of other days, which were taken for something else or for nothing: the further texts of a cause.
+MESSAGES += [
+    ("gpu-memory", 'RuntimeError: NVML_SUCCESS == r INTERNAL ASSERT FAILED at "CUDACachingAllocator.cpp":838'),
+    ("gpu-memory", "Error: model requires more system memory (5.6 GiB) than is available (3.1 GiB)"),
+    ("gpu-memory", "llama_init_from_model: failed to allocate buffer for kv cache"),
+    ("shared-memory", "NCCL error in: x, Error while creating shared memory segment /dev/shm/nccl-x (size 9637888)"),
+    ("shared-memory", "Fatal Python error: Bus error"),
+    ("no-space", "RuntimeError: CAS service error : IO Error: No space left on device (os error 28)"),
+    ("nvml", "RuntimeError: CUDA unknown error - this may be due to an incorrectly set up environment, e.g. changing"),
+    ("display-missing", 'qt.qpa.plugin: Could not load the Qt platform plugin "xcb" in "" even though it was found.'),
+    ("display-missing", "_tkinter.TclError: no display name and no $DISPLAY environment variable"),
+    ("github-rate-limit", "wget: server returned error: HTTP/1.1 403 rate limit exceeded"),
+    ("hub-gated", "Your request to access model google/gemma-3-4b-it is awaiting a review from the repo authors."),
+    ("hub-rate-limit", "curl: (22) The requested URL returned error: 429"),
+    (
+        "file-incomplete",
+        "Error while deserializing header: incomplete metadata, file not fully covered",
+    ),
+    ("gguf-architecture", "ERROR:hf-to-gguf:Model Foo9ForCausalLM is not supported"),
+    ("model-type", "NotImplementedError: BPE pre-tokenizer was not recognized - update get_vocab_base_pre()"),
+    ("tensor-missing", "error loading model hyperparameters: key not found in model: llama.context_length"),
+    ("context-too-long", "16.00 GiB KV cache is needed, which is larger than the available KV cache memory (2.50 GiB)"),
+    ("unreachable", "urllib3.exceptions.ProtocolError: ('Connection broken: IncompleteRead(12 bytes read, 8 more)'"),
+    ("no-matching-distribution", "╰─▶ Because triton==3.5.0 has no wheels with a matching platform tag (e.g., `x`)"),
+    ("constraint-conflict", "× No solution found when resolving dependencies:"),
+    ("python-version", "TypeError: unsupported operand type(s) for |: 'type' and 'NoneType'"),
+    ("cuda-arch", "ptxas fatal   : Value 'sm_121a' is not defined for option 'gpu-name'"),
+    ("numpy-abi", "AttributeError: module 'numpy' has no attribute 'float'."),
+    ("cpu-wheel", "Specified provider 'CUDAExecutionProvider' is not in available provider names.Available"),
+    (
+        "kernel-image",
+        "Thor with CUDA capability sm_110 is not compatible with the current PyTorch installation.",
+    ),
+    ("library-missing", "OSError: libcudnn.so.9: cannot open shared object file: No such file or directory"),
+    ("base-missing", "Error response from daemon: No such image: nope:latest"),
+    ("libraries-do-not-fit", "RuntimeError: operator torchvision::nms does not exist"),
+    ("proxy", "ssl.SSLError: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1007)"),
+    ("externally-managed", "error: The interpreter at /usr is externally managed, and indicates the following:"),
+    ("compiler-killed", "collect2: fatal error: ld terminated with signal 9 [Killed]"),
+    ("segmentation-fault", "nvcc error   : 'cudafe++' died due to signal 11 (Invalid memory reference)"),
+    ("cuda-arch", "RuntimeError: Unknown CUDA arch (11.0) or GPU not supported"),
+    ("cmake-package", "Could not find directory of OpenSSL installation, and this `-sys` crate cannot proceed"),
+    ("cmake-package", "  Could NOT find NCCL (missing: NCCL_LIBRARY NCCL_INCLUDE_DIR)"),
+    ("compiler-missing", "configure: error: no acceptable C compiler found in $PATH"),
+    ("unreachable", 'Error response from daemon: Get "https://registry-1.docker.io/v2/": context deadline exceeded'),
+    ("dns", "wget: unable to resolve host address 'github.com'"),
+    ("tls", "npm error code SELF_SIGNED_CERT_IN_CHAIN"),
+    ("daemon-gone", 'Error: unable to connect to Podman socket: Get "http://d/v5/libpod/_ping": dial unix'),
+    ("gguf-invalid", "unknown (magic, version) combination: 67676a74, 00000003; is this really a GGML file?"),
+    (
+        "registry-rate-limit",
+        "unexpected status from GET request to https://auth.docker.io/token: 429 Too Many Requests",
+    ),
+    ("no-space", "UserWarning: Not enough free disk space to download the file. The expected file size is: 4976.70 MB"),
+    ("hub-token", "Token is required (`token=True`), but no token found."),
+    ("file-incomplete", "PytorchStreamReader failed reading zip archive: failed finding central directory"),
+    ("context-too-long", "User-specified max_model_len (65536) is greater than the derived max_model_len (32768)"),
+    ("port-in-use", "Error: listen EADDRINUSE: address already in use :::3000"),
+    ("driver-insufficient", "The NVIDIA driver on your system is too old (found version 12060)."),
+    ("gpu-memory", "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    ("gpu-fault", "CUDA error: unspecified launch failure"),
+    ("audio", "OSError: [Errno -9996] Invalid input device (no default output device)"),
+    ("apt-release-gone", "E: The repository 'http://archive.debian.org/debian buster Release' is not signed."),
+]
+
 
 @pytest.mark.parametrize(("expected", "message"), MESSAGES, ids=[f"{i}-{row[0]}" for i, row in enumerate(MESSAGES)])
 def test_diagnose_recognizes_known_messages(expected: str, message: str) -> None:
@@ -357,3 +422,47 @@ def test_diagnose_of_a_missing_apt_package_names_the_missing_update_first() -> N
     assert finding is not None
     assert "`nosuchpackage`" in finding.cause
     assert finding.remedy.index("apt-get update") < finding.remedy.index("spelling") < finding.remedy.index("--base")
+
+
+def test_diagnose_does_not_take_a_warning_about_locked_memory_for_its_end() -> None:
+    """A server that may not lock its memory goes on without."""
+    line = "warning: failed to mlock 3825205248-byte buffer (after previously locking 0 bytes): Cannot allocate memory"
+    assert diagnosis.diagnose([line], model=True) is None
+
+
+def test_diagnose_of_an_isolated_build_wants_both_of_its_lines() -> None:
+    """A module that is missing in a program is not hidden by pip."""
+    missing = "ModuleNotFoundError: No module named 'numpy'"
+    ran = diagnosis.diagnose([missing])
+    built = diagnosis.diagnose(["× Preparing metadata (pyproject.toml) did not run successfully.", missing])
+    assert ran is not None
+    assert built is not None
+    assert (ran.id, built.id) == ("python-module-missing", "build-isolation")
+
+
+def test_diagnose_of_a_hub_that_does_not_answer_says_nothing_of_an_index() -> None:
+    """Who downloads a model builds nothing."""
+    finding = diagnosis.diagnose(["OSError: [Errno 101] Network is unreachable"], model=True)
+    assert finding is not None
+    assert "build" not in finding.cause + finding.remedy
+    assert "INDEX_URL" not in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        (
+            "ERROR: [Errno 98] error while attempting to bind on address ('::', 8000): address already in use",
+            "port 8000",
+        ),
+        ("OSError: [Errno 98] Address already in use", "port already"),
+        ("RuntimeError: The current user does not have permissions set to access the library", "the device"),
+    ],
+)
+def test_diagnose_leaves_no_gap_for_what_a_line_does_not_name(line: str, cause: str) -> None:
+    """Not every program says which port or device it is."""
+    finding = diagnosis.diagnose([line])
+    assert finding is not None
+    assert cause in finding.cause
+    assert "  " not in finding.cause
+    assert finding.cause == finding.cause.strip()

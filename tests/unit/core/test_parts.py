@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -186,3 +187,71 @@ def test_unpack_refuses_what_lies_behind_a_link(tmp_path: Path) -> None:
         parts.unpack(out, tmp_path / "x" / "y" / "root")
     assert not list((tmp_path / "outside").iterdir())
     assert not (tmp_path / "x" / "outside").exists()
+
+
+def archive_of(*members: tuple[str, dict[str, object]], form: int = tarfile.GNU_FORMAT) -> bytes:
+    """An archive whose headers say what each member is given here."""
+    packed = b""
+    for name, said in members:
+        info = tarfile.TarInfo(name)
+        for key, value in said.items():
+            setattr(info, key, value)
+        packed += info.tobuf(form)
+    return packed + bytes(1024)
+
+
+LIES: dict[str, bytes] = {
+    "folder as a file": archive_of((".", {})),
+    "no name": archive_of(("", {})),
+    "file over a folder": archive_of(("a", {"type": tarfile.DIRTYPE}), ("a", {})),
+    "link over a folder": archive_of(
+        ("a", {"type": tarfile.DIRTYPE}), ("a", {"type": tarfile.SYMTYPE, "linkname": "b"})
+    ),
+    "file below a file": archive_of(("a", {}), ("a/b", {})),
+    "name too long": archive_of(("n" * 300, {})),
+    "path too deep": archive_of(("/".join("a" * 2000), {})),
+    "path of 100,000 folders": archive_of(("/".join("a" * 100_000), {})),
+    "control characters": archive_of(("a\x1b]0;b\x07", {})),
+    "NUL": archive_of(("a", {"pax_headers": {"path": "a\0b"}}), form=tarfile.PAX_FORMAT),
+    "absolute by an extended header": archive_of(("a", {"pax_headers": {"path": "/etc/x"}}), form=tarfile.PAX_FORMAT),
+    "size of a terabyte": archive_of(("a", {"size": 1 << 40})),
+    "name of a terabyte": archive_of(("././@LongLink", {"size": 1 << 40, "type": tarfile.GNUTYPE_LONGNAME})),
+    "names of names": archive_of(*[("././@LongLink", {"size": 0, "type": tarfile.GNUTYPE_LONGNAME})] * 3000),
+    "sparse": archive_of(
+        ("a", {"pax_headers": {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(1 << 50)}}), form=tarfile.PAX_FORMAT
+    ),
+    "sparse without numbers": archive_of(
+        ("a", {"pax_headers": {"GNU.sparse.map": "0,x", "GNU.sparse.size": "y"}}), form=tarfile.PAX_FORMAT
+    ),
+    "device": archive_of(("a", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3})),
+    "pipe": archive_of(("a", {"type": tarfile.FIFOTYPE})),
+    "hard link": archive_of(("a", {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"})),
+    "ends early": archive_of(("a", {"size": 2000}))[:700],
+    "text": b"hello\n" * 300,
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_unpack_refuses_what_lies(tmp_path: Path, lie: str) -> None:
+    """A hostile archive is one sentence; nothing of it lies outside, and no file is large."""
+    with pytest.raises(ConfigError, match="archive"):
+        parts.unpack(io.BytesIO(LIES[lie]), tmp_path / "root")
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+    assert not [path for path in (tmp_path / "root").rglob("*") if path.is_file() and path.stat().st_size]
+
+
+def test_unpack_gives_files_to_the_caller_with_plain_rights_and_times(tmp_path: Path) -> None:
+    """Owner, setuid bits and times of the archive count for nothing that they should not."""
+    said: dict[str, object] = {"uid": 1 << 31, "gid": 1234, "uname": "daemon", "mode": 0o6777, "mtime": 1 << 60}
+    parts.unpack(io.BytesIO(archive_of(("a", said))), tmp_path)
+    found = (tmp_path / "a").stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (os.getuid(), os.getgid(), 0o755)
+    assert found.st_mtime == 0
+
+
+def test_unpack_ends_with_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is held in memory."""
+    monkeypatch.setattr(parts, "MOST_MEMBERS", 3)
+    with pytest.raises(ConfigError, match="more than 3 members"):
+        parts.unpack(io.BytesIO(archive_of(*[("a", {})] * 4)), tmp_path)

@@ -7,6 +7,7 @@ import pytest
 from jetson_containers.core import yaml_text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "text",
     [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from jetson_containers.core import settings
 from jetson_containers.core.errors import RegistryError
 from jetson_containers.doctor import run, types
+from jetson_containers.engine.interface import Builder
 from jetson_containers.platforms import detect
 from jetson_containers.registry.types import ClockError
 from tests.fakes import CAPABILITIES, FakeEngine
@@ -161,10 +164,10 @@ def test_default_runtime_is_read_from_the_configuration(orin: Machine) -> None:
 
 @pytest.mark.parametrize(
     ("configuration", "expected"),
-    [("{}", "note"), ('{"log-opts": {"max-size": "50m"}}', "ok"), ('{"log-driver": "local"}', "ok"), ("{,}", "fail")],
+    [("{}", "note"), ('{"log-opts": {"max-size": "50m"}}', "ok"), ('{"log-driver": "local"}', "ok"), ("{,}", "skip")],
 )
 def test_container_logs_without_a_limit_are_noted(orin: Machine, configuration: str, expected: str) -> None:
-    """Only drivers that rotate, and an explicit limit, are fine; a configuration that is no JSON fails."""
+    """Only drivers that rotate, and an explicit limit, are fine; a broken one is another check."""
     orin.write("etc/docker/daemon.json", configuration)
     assert orin.check("container logs").status.value == expected
 
@@ -201,6 +204,19 @@ def test_servers_that_do_not_answer_are_named(orin: Machine, name: str) -> None:
     values = {**orin.settings.values, "offline": settings.Value(True, "--offline")}
     orin.settings = settings.Settings(values, orin.settings.env)
     assert (orin.check(name).status.value, orin.check(name).finding) == ("skip", "offline mode")
+
+
+def test_registries_that_do_not_answer_share_a_reason(orin: Machine) -> None:
+    """What is wrong with all of them is said once, and what is wrong with one beside it."""
+
+    def down(url: str) -> str:
+        host = url.split("/")[2]
+        reason = "too slow" if host == "nvcr.io" else "its name cannot be resolved"
+        raise RegistryError(f"registry {host}: {reason}")
+
+    orin.options["head"] = down
+    found = orin.check("registries").finding
+    assert found == "each of docker.io, ghcr.io: its name cannot be resolved; nvcr.io: too slow"
 
 
 @pytest.mark.parametrize(
@@ -328,3 +344,115 @@ def test_package_trees_with_a_broken_recipe_are_a_warning(tmp_path: Path) -> Non
     """A directory of packages that is missing fails."""
     machine = Machine(tmp_path, "x86_64-debian12-cpu", {"JETSON_CONTAINERS_PACKAGE_DIRS": str(tmp_path / "none")})
     assert machine.check("package trees").status is types.Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("configuration", "said"),
+    [
+        ("{,}", "is not valid JSON"),
+        ('{"default-runtime": "nvidia", }', "is not valid JSON"),
+        ("[]", "must be an object"),
+        ("null", "must be an object"),
+        ('{"log-opts": []}', "`log-opts` must be an object"),
+        ('{"runtimes": "nvidia"}', "`runtimes` must be an object"),
+    ],
+)
+def test_broken_configuration_of_the_engine_is_found_without_an_engine(
+    orin: Machine, configuration: str, said: str
+) -> None:
+    """An engine that does not start for it is not asked first."""
+    orin.write("etc/docker/daemon.json", configuration)
+    found = orin.check("engine settings")
+    assert found.status is types.Status.FAIL
+    assert said in found.finding
+    assert found.remedy
+
+
+@pytest.mark.parametrize("configuration", ["", "{}", '{"log-opts": null}', '{"dns": ["1.1.1.1"], "runtimes": null}'])
+def test_configuration_that_the_engine_takes_is_fine(orin: Machine, configuration: str) -> None:
+    """An empty file and members of null are as good as none."""
+    orin.write("etc/docker/daemon.json", configuration)
+    assert orin.check("engine settings").status is types.Status.OK
+    assert orin.check("container logs").status is types.Status.NOTE
+
+
+def test_engine_of_snap_is_a_warning_and_reads_its_own_configuration(orin: Machine) -> None:
+    """What is in /etc/docker does not count for it."""
+    snap = replace(CAPABILITIES, client="/snap/bin/docker", data_root="/var/snap/docker/common/var-lib-docker")
+    assert orin.check("engine", snap).remedy.startswith("sudo snap remove docker")
+    orin.write("etc/docker/daemon.json", json.dumps({"default-runtime": "nvidia"}))
+    assert orin.check("default runtime", snap).status is types.Status.NOTE
+    orin.write("var/snap/docker/current/config/daemon.json", json.dumps({"default-runtime": "nvidia"}))
+    assert orin.check("default runtime", snap).status is types.Status.OK
+
+
+def test_engine_without_root_needs_no_group(orin: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom an engine answers without sudo is not told to join a group."""
+    monkeypatch.setattr("grp.getgrnam", lambda name: type("Group", (), {"gr_gid": -1}))
+    orin.options["user"] = 4242
+    assert orin.check("docker group", replace(CAPABILITIES, sudo=True)).fix == "docker-group"
+    assert orin.check("docker group").status is types.Status.OK
+
+
+@pytest.mark.parametrize("filesystem", ["fuseblk", "ntfs3", "exfat", "vfat"])
+def test_file_systems_of_windows_hold_no_images(orin: Machine, filesystem: str) -> None:
+    """Layers and caches need owners, rights and links."""
+    mounts = f"{ROOT_ON_CARD}30 24 8:1 / /var/lib/docker rw shared:2 - {filesystem} /dev/sda1 rw\n"
+    orin.write("proc/self/mountinfo", mounts)
+    found = orin.check("engine medium")
+    assert (found.status, found.fix) == (types.Status.WARN, "data-root")
+    assert "owners, rights and links" in found.finding
+
+
+def test_swap_on_an_sd_card_is_noted(orin: Machine) -> None:
+    """As much as there is of it, it is slow there; on NVMe it is well."""
+    orin.write("proc/swaps", "Filename Type Size Used Priority\n/swap\\040file file 16777212 0 -2\n")
+    orin.write("proc/self/mountinfo", ROOT_ON_CARD)
+    found = orin.check("swap")
+    assert found.status is types.Status.NOTE
+    assert found.remedy.startswith("sudo swapoff '/swap file'")
+    orin.write("proc/self/mountinfo", ROOT_ON_CARD.replace("mmcblk0p1", "nvme0n1p1"))
+    assert orin.check("swap").status is types.Status.OK
+
+
+def test_data_on_a_disk_that_the_kernel_made_read_only_is_not_a_question_of_owners(orin: Machine) -> None:
+    """`chown` does not help there."""
+    orin.write("proc/self/mountinfo", ROOT_ON_CARD.replace("rw,noatime", "ro,noatime"))
+    found = orin.check("data owner")
+    assert found.status is types.Status.FAIL
+    assert "read-only" in found.finding
+    assert "chown" not in found.remedy
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://proxy.test:abc"])
+def test_proxy_with_an_invalid_address_is_named(tmp_path: Path, address: str) -> None:
+    """No exception stands in the place of a finding."""
+    found = Machine(tmp_path, "sbsa-grace", {"https_proxy": address}).check("proxy")
+    assert found.finding.startswith("the proxy has an invalid address")
+
+
+def test_hub_without_a_scheme_is_named(tmp_path: Path) -> None:
+    """It is not said to answer."""
+    found = Machine(tmp_path, "sbsa-grace", {"HF_ENDPOINT": "hf-mirror.test"}).check("hub")
+    assert (found.status, found.finding) == (types.Status.WARN, "hub of models: `hf-mirror.test` is not an address")
+
+
+@pytest.mark.parametrize("host", sorted(path.name for path in HOSTS.iterdir() if (path / "etc").is_dir()))
+def test_remedies_are_read_by_a_shell(tmp_path: Path, host: str) -> None:
+    """Whatever is pasted is one line that a shell reads, or the commands in backticks are."""
+    machine = Machine(tmp_path, host)
+    machine.write("proc/self/mountinfo", ROOT_ON_CARD)
+    machine.write("proc/swaps", "Filename Type Size Used Priority\n/dev/zram0 partition 4000000 0 5\n")
+    older = replace(
+        CAPABILITIES, builder=Builder.LEGACY, api_version="1.40", storage_driver="vfs", server_version="28.1.1"
+    )
+    context = types.DoctorContext(
+        platform=lambda: detect.detect(machine.root, {}, ""),
+        engine=lambda: FakeEngine(older),
+        settings=machine.settings,
+        root=machine.root,
+        **machine.options,
+    )
+    for check in run.run_checks(context):
+        for text in re.findall(r"`([^`]+)`", check.remedy) or [check.remedy]:
+            assert subprocess.run(["bash", "-n"], input=text.encode(), check=False).returncode == 0, check

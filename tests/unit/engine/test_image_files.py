@@ -80,3 +80,10 @@ def test_image_files_have_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(image_files, "LARGEST", 10)
     with pytest.raises(NotReadyError, match="has 11 bytes"):
         list(image_files.read(engine(tmp_path, {"a": b"1" * 11}), "i:1", lambda _: True))
+
+
+def test_image_files_of_more_bytes_than_lists_have_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum is bounded too: an image may have any number of large lists."""
+    monkeypatch.setattr(image_files, "LARGEST_SUM", 5)
+    with pytest.raises(NotReadyError, match="too many"):
+        list(image_files.read(engine(tmp_path, {"etc/a": b"123", "etc/b": b"456"}), "i:1", lambda _: True))

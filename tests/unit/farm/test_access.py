@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,3 +72,31 @@ def test_farm_without_dask_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(NotReadyError, match="a farm needs Dask") as caught:
         access.require()
     assert "jetson-containers[farm]" in (caught.value.hint or "")
+
+
+def test_address_where_nobody_listens_is_refused_at_once() -> None:
+    """A closed port and an unknown host need no waiting; an open port is left to Dask."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        closed = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(NotReadyError, match=r"no scheduler answers at .*: connection refused") as caught:
+            access.check_listens(closed)
+        assert caught.value.hint == access.START
+        server.listen()
+        access.check_listens(closed)
+
+
+def test_address_of_an_unknown_host_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host without an address is named; what is only slow is left to Dask, which tries on."""
+
+    def fails(error: OSError) -> None:
+        def connect(*_args: object, **_kwargs: object) -> None:
+            raise error
+
+        monkeypatch.setattr(socket, "create_connection", connect)
+
+    fails(socket.gaierror(-2, "Name or service not known"))
+    with pytest.raises(NotReadyError, match="name or service not known"):
+        access.check_listens("tls://farm.invalid:8786")
+    fails(TimeoutError("timed out"))
+    access.check_listens("tls://farm.invalid:8786")

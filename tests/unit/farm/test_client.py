@@ -13,7 +13,7 @@ import pytest
 from jetson_containers.builder import run
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import BuildError, InterruptedByUserError, NotReadyError
-from jetson_containers.farm import client
+from jetson_containers.farm import access, client
 from jetson_containers.farm.access import FarmAccess
 from tests.unit.builder.helpers import GIB, package, plan, stage
 from tests.unit.farm.conftest import NAMESPACE
@@ -231,9 +231,12 @@ def test_farm_finishes_what_runs_after_ctrl_c_and_a_second_run_finds_it(
     assert len(result) == 1
 
 
-def test_farm_that_nobody_runs_is_said(farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("listens", [True, False])
+def test_farm_that_nobody_runs_is_said(farm: Farm, monkeypatch: pytest.MonkeyPatch, listens: bool) -> None:
     """Where no scheduler answers, the error says how to start one."""
     monkeypatch.setattr(client, "CONNECT", 1.0)
+    if listens:  # as far as can be told before Dask tries
+        monkeypatch.setattr(access, "check_listens", lambda _address: None)
     nobody = client.FarmOptions(address="tcp://127.0.0.1:9", access=FarmAccess())
     with pytest.raises(NotReadyError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9") as caught:
         client.status(nobody)
@@ -272,6 +275,7 @@ def test_farm_gives_an_urgent_stage_to_a_free_worker_that_lacks_its_parent(farm:
     assert len(result[0].results) == 3
 
 
+@pytest.mark.long
 def test_farm_client_shows_no_traceback_of_a_scheduler_that_was_killed() -> None:
     """Dask logs a traceback when nobody answers any more; the build ends with an error of ours instead."""
     argv = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]

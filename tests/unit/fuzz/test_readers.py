@@ -15,6 +15,7 @@ from tests.unit.fuzz.targets import Target, targets
 INPUTS = 40  # of each target; the long run is a command of its own
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
 @settings(max_examples=INPUTS, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(seed=st.integers(0, 2**32))
@@ -58,6 +59,7 @@ FOUND: dict[str, list[bytes | str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "data"), [(name, data) for name, found in FOUND.items() for data in found])
 def test_readers_keep_what_was_repaired(name: str, data: bytes | str) -> None:
     """Inputs that once ended in a traceback."""

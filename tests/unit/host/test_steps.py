@@ -197,3 +197,29 @@ def test_headless_changes_the_default_target(tmp_path: Path) -> None:
     assert commands(steps.plan("headless", host)) == [("systemctl", "set-default", "multi-user.target")]
     (tmp_path / "etc/systemd/system/default.target").symlink_to("/lib/systemd/system/multi-user.target")
     assert "without a desktop already" in steps.plan("headless", host).reason
+
+
+@pytest.mark.parametrize("step", ["nvidia-runtime", "docker-group", "log-rotation", "data-root"])
+def test_engine_of_snap_is_not_set_up(tmp_path: Path, step: str) -> None:
+    """It reads another configuration; where another engine is installed beside it, that one is meant."""
+    host = machine(tmp_path, {"/snap/bin/docker": "", "/etc/group": "docker:x:1:\n"}, user="me")
+    found = steps.plan(step, host)
+    assert (found.changes, "snap remove docker" in found.reason) == ((), True)
+    host.place("/usr/bin").mkdir(parents=True)
+    host.place("/usr/bin/docker").write_text("")
+    assert "snap" not in steps.plan(step, host).reason
+
+
+@pytest.mark.parametrize("step", ["log-rotation", "data-root"])
+@pytest.mark.parametrize("text", ['{"log-opts": null, "runtimes": null}', "", "  \n"])
+def test_members_of_null_are_as_if_they_were_not_there(tmp_path: Path, step: str, text: str) -> None:
+    """The engine takes them so, too."""
+    host = machine(tmp_path, {"/etc/docker/daemon.json": text, "/proc/self/mountinfo": CARD_AND_NVME})
+    assert steps.plan(step, host).changes
+
+
+@pytest.mark.parametrize("text", ['{"log-opts": [1]}', '{"runtimes": []}', "[]", "7"])
+def test_members_of_another_kind_are_refused(tmp_path: Path, text: str) -> None:
+    """No traceback, and nothing is written over them."""
+    with pytest.raises(ConfigError, match="must be an object"):
+        steps.plan("log-rotation", machine(tmp_path, {"/etc/docker/daemon.json": text}))

@@ -141,6 +141,7 @@ class TestEveryHostAndEveryTag:
         assert len(published()) == 752
         assert len(hosts()) > 300
 
+    @pytest.mark.long
     def test_compatible_agrees_with_an_independent_judgment(self) -> None:
         """The verdict agrees with a second opinion."""
         wrong = [
@@ -162,6 +163,7 @@ class TestEveryHostAndEveryTag:
                 assert len(verdict.reason) > 10
                 assert "None" not in verdict.reason
 
+    @pytest.mark.long
     def test_ranking_chooses_cuda_compat_only_for_a_newer_version_or_without_a_native_image(self) -> None:
         """An image that needs cuda-compat is chosen for its version; with `native`, only where none runs natively."""
         for name, host in hosts().items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from jetson_containers.core.errors import NotReadyError
+from jetson_containers.images import installed
 from jetson_containers.images.installed import Installed, contents_of, wanted
 
 STATUS = b"""Package: libc6
@@ -98,3 +100,14 @@ def test_installed_nonsense_is_left_out(path: str, content: bytes) -> None:
     """Files of an image are foreign data: what has no name and version in the form of its kind is left out."""
     contents = contents_of([(path, content)])
     assert (contents.packages, contents.distro) == ((), "")
+
+
+def test_lists_of_more_packages_than_images_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one file or in many: an image of 10 million entries would take memory and time without end."""
+    monkeypatch.setattr(installed, "MOST", 3)
+    listed = b"Package: a\nVersion: 1"
+    assert len(installed.contents_of([("var/lib/dpkg/status", b"\n\n".join([listed] * 3))]).packages) == 1
+    with pytest.raises(NotReadyError, match="more than 3 packages"):
+        installed.contents_of([("var/lib/dpkg/status", b"\n\n".join([listed] * 4))])
+    with pytest.raises(NotReadyError, match="more than 3 packages"):
+        installed.contents_of([(f"var/lib/dpkg/status.d/{number}", listed) for number in range(4)])

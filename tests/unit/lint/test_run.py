@@ -227,6 +227,7 @@ class TestCommand:
         assert listed == list(RULES)
 
 
+@pytest.mark.long
 def test_lint_of_the_shipped_tree_finds_nothing() -> None:
     """The tree of this project has no finding."""
     report = lint([ROOT_DIR / "packages"])

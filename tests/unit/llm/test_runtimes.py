@@ -211,6 +211,7 @@ def packages_of(where: str) -> catalog.Catalog:
     return catalog.load([ROOT / "packages"], board(where))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", [*BOARDS, "r36.2.0", "r32.7.1", "r39.2.0", "sbsa"])
 def test_support_table_offers_a_runtime_exactly_where_its_recipes_exist(where: str) -> None:
     """The table offers a runtime exactly where its recipes exist."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import socket
 import subprocess
 from dataclasses import replace
@@ -268,6 +269,14 @@ def test_serve_detached_reports_the_exit_status_of_the_server(
         serve._wait_for(
             planned, OpenAIClient(host="127.0.0.1", port=session.free_port(), model="m"), "/health", context
         )
+
+
+def test_serve_takes_the_key_out_of_the_environment(context: LlmContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that are started meanwhile (docker's client, nvidia-smi) do not get the key of the server."""
+    monkeypatch.setenv("MY_KEY", "sesame-open-123")
+    with pytest.raises(AssertionError, match="the engine was asked"):
+        serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(api_key_env="MY_KEY"), context, dry_run=True)
+    assert "MY_KEY" not in os.environ
 
 
 @pytest.mark.parametrize("key", ["two words", "openup\n", "schlüssel"])

@@ -228,3 +228,24 @@ def test_serve_with_a_page_is_not_written_to_a_service_file(context: LlmContext)
     """`--webui` starts something; `--generate` does not."""
     with pytest.raises(UsageError, match="--webui"):
         serve.serve(LlmRequest(model="tiny"), serve.ServeRequest(webui=True, generate="compose"), context)
+
+
+def test_llm_stop_ends_several_and_none_where_one_is_unknown(
+    running: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All names are looked up first; a server that is named twice ends once."""
+    assert main.main(["llm", "stop", "a", "nope"]) != 0
+    assert len(running) == 2
+    assert "`nope`" in capsys.readouterr().err
+    assert main.main(["llm", "stop", "a", "b", "tiny", "--json"]) == 0
+    assert running == []
+    assert json.loads(capsys.readouterr().out) == ["a", "b"]
+
+
+def test_llm_stop_without_a_server_says_what_starts_one(
+    running: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A list of none helps nobody."""
+    running.clear()
+    assert main.main(["llm", "stop"]) == 3
+    assert "llm serve MODEL --detach" in capsys.readouterr().err

@@ -279,6 +279,7 @@ def run(place: Path, text: str, target: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(["bash", "-e", "-c", text], cwd=place, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_tutorial_script_makes_the_documented_files_in_order(place: Path, name: str) -> None:
     """A script of the page makes the documented files in order."""

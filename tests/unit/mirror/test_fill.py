@@ -20,7 +20,7 @@ from jetson_containers.core.console import Console
 from jetson_containers.core.errors import ConfigError
 from jetson_containers.engine import context
 from jetson_containers.mirror import needs
-from jetson_containers.mirror.fill import Filler
+from jetson_containers.mirror.fill import Filler, _rows_html
 from jetson_containers.mirror.serve import serving
 from jetson_containers.plan.stage import Stage, StageKind
 from tests.quiethandler import QuietHandler
@@ -337,3 +337,23 @@ def test_mirror_on_a_full_disk_does_not_blame_the_server(tmp_path: Path, monkeyp
     monkeypatch.setattr(Path, "open", full)
     with Faulty((200, PLAIN, DATA)) as address, pytest.raises(OSError, match="No space left"):
         plain(tmp_path, address)
+
+
+@pytest.mark.parametrize("url", ["ext::reboot", "file:///home/user/secret", "--upload-pack=reboot", "/etc"])
+def test_mirror_takes_no_submodule_of_this_machine(
+    origin: Origin, found: dict[str, Any], tmp_path: Path, url: str
+) -> None:
+    """A repository of others names neither a program nor a folder nor an option of git by a submodule."""
+    outer = tmp_path / "outer"
+    (outer / ".gitmodules").write_text(f'[submodule "a"]\n\tpath = deep/inner\n\turl = {url}\n')
+    git(outer, "add", ".")
+    git(outer, "commit", "-m", "second")
+    origin.commit = git(outer, "rev-parse", "HEAD")
+    filled = fill(origin, tmp_path / "mirror", found)
+    assert "is not at an address of the network" in filled.failed["https://g.invalid/outer"]
+
+
+def test_mirror_reads_a_page_of_links_that_never_end() -> None:
+    """Each character of a hostile index is looked at once: a page of 64 MB of this would take years otherwise."""
+    assert _rows_html("<a " * 500_000) == []
+    assert _rows_html("<a <a href='x/y.whl#sha256=ab'>") == [("y.whl", "x/y.whl", "sha256:ab")]

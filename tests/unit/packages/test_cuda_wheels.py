@@ -57,6 +57,7 @@ def chosen(target: str, source: str, *requests: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["x86_64,cu130", "sbsa,cu130", "r38.2.0", "x86_64,cu130,debian12"])
 def test_cuda_comes_from_wheels_where_the_setting_says_so(target: str) -> None:
     """The setting chooses for an image and for everything that is compiled for it; otherwise it is apt."""

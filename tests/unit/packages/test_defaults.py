@@ -9,6 +9,8 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import pytest
+
 from jetson_containers.core.facts import load_facts
 from jetson_containers.platforms import detect
 from jetson_containers.platforms.overrides import rebase
@@ -67,6 +69,7 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.long
 def test_default_version_of_each_family_stays_on_every_platform() -> None:
     """A change of a recipe that means another version somewhere must be meant: it shows in this table."""
     text = table()

@@ -30,6 +30,7 @@ def text(package: Package) -> str:
     return (package.path / str(package.dockerfile)).read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("target", "version", "provider"),
     [

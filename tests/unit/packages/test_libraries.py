@@ -228,6 +228,7 @@ def build_tvm(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", str(recipe / "build.sh")], env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 @compiled
 @pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("ninja"), reason="no CMake here")
 @pytest.mark.parametrize("with_paths", [True, False])
@@ -336,7 +337,8 @@ def test_auto_gptq_comes_from_the_repository_whose_kernels_have_their_headers() 
         ("r35.4.1", "mlc:51fb0f4", "MLC_REF", "51fb0f491cddae8c4f2ec661389355df89f77af1"),
         ("r35.4.1", "tvm:0.15.0", "TVM_REF", "51fb0f491cddae8c4f2ec661389355df89f77af1"),
         ("r35.4.1", "lmdeploy:0.2.5", "LMDEPLOY_REF", "c5f4014842fc817a3bdf3a57cee6d76c089fe629"),
-        ("r36.4.3", "exllama:v3", "EXLLAMA_REF", "820e5063f394f3e3e566842d18f8d850dd030dff"),
+        ("r36.4.3", "exllama:v3", "EXLLAMA_REF", "4f8ad0121f483ba66a5336244a4c3b6d7210385e"),
+        ("x86_64", "exllama:0.0.32", "EXLLAMA_REF", "820e5063f394f3e3e566842d18f8d850dd030dff"),
         ("r36.4.3", "mlc:d1ea69a", "MLC_REF", "d1ea69a87280e821611643958bfec385b62dafd3"),
         ("r36.4.3", "tvm:0.22.0", "TVM_REF", "c2028da5ac03055f30a52b492260f37b9650ac03"),
         ("r36.4.3", "tvm:0.24.dev0", "TVM_REF", "c2028da5ac03055f30a52b492260f37b9650ac03"),

@@ -229,6 +229,7 @@ def test_build_arguments_are_each_declared_by_a_dockerfile_of_the_package(packag
     assert set(package.build_args) - declared == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", SCRIPTS, ids=name)
 def test_shell_scripts_pass_shellcheck(script: Path) -> None:
     """Shell scripts pass shellcheck."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -35,10 +36,10 @@ VERSIONS: Mapping[str, Mapping[str, str | None]] = {
     "r36.2.0": {"bitsandbytes": "0.45.4", "tvm": "0.24.dev0", "mlc": None, "vllm": None, "lmdeploy": None},
     "r36.4.3": {
         "mlc": "0.20.0", "tvm": "0.24.dev0", "lmdeploy": "0.16.0", "vllm": "0.21.0", "bitsandbytes": "0.49.2",
-        "gptqmodel": "7.3.4", "auto_awq": "0.2.9", "exllama": "0.0.32", "llm-compressor": "0.13.0", "auto_gptq": None,
+        "gptqmodel": "7.3.4", "auto_awq": "0.2.9", "exllama": "1.4.1", "llm-compressor": "0.13.0", "auto_gptq": None,
     },
     "r38.2.0": {"mlc": "0.20.0", "tvm": "0.27.0.post1", "vllm": "0.28.0", "lmdeploy": None},
-    "r39.2.0": {"mlc": "0.20.0", "tvm": "0.27.0.post1", "vllm": "0.28.0", "exllama": "0.0.32"},
+    "r39.2.0": {"mlc": "0.20.0", "tvm": "0.27.0.post1", "vllm": "0.28.0", "exllama": "1.4.1"},
     "sbsa": {"vllm": "0.28.0", "lmdeploy": None, "gptqmodel": "7.3.4"},
     "x86_64-cu129": {"vllm": "0.19.1", "tvm": "0.24.dev0", "lmdeploy": "0.16.0", "auto_gptq": None},
     "x86_64,cpu": {
@@ -427,7 +428,69 @@ def test_exllama_test_imports_what_needs_no_gpu(tmp_path: Path) -> None:
     assert done.stdout.split() == ["wanted_everywhere", "wanted_for_pictures"]
 
 
-@pytest.mark.parametrize("package", ["exllamav3-0.0.32", "exllamav2-0.3.2"])
+def test_exllama_test_finds_what_its_package_says_it_needs(tmp_path: Path) -> None:
+    """flash-linear-attention is imported in a `try`: only the metadata asks for it. What an extra needs is left out."""
+    metadata = tmp_path / "fake_exllama-1.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    needs = ("click>=8", "not-there-at-all>=0.5.0", 'nor-this-one; extra == "test"')
+    metadata.write_text("\n".join(["Name: fake_exllama", "Version: 1", *(f"Requires-Dist: {need}" for need in needs)]))
+    command = "import test; print(*test.unmet('fake_exllama'))"
+    env = {"PYTHONPATH": f"{TREE / 'llm/exllama'}:{tmp_path}", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", command], env=env, check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout.split() == ["not-there-at-all"]
+
+
+COMPILE_COMMIT = r"""
+fetch_git() { mkdir -p "$3"; printf 'one\n' > "$3/code.cpp"; }
+record_source() { :; }
+python3() { :; }
+python() { echo "$LDFLAGS"; cat "$work/source/code.cpp"; }
+python=python
+"""
+
+
+@pytest.mark.parametrize(("version", "code"), [("1.4.1", "two"), ("0.0.32", "one")])
+def test_exllamav3_is_patched_for_arm_and_finds_pytorchs_libraries(tmp_path: Path, version: str, code: str) -> None:
+    """A release with a patch gets it; the extension looks for PyTorch's libraries beside itself, in every layout."""
+    patch = "--- a/code.cpp\n+++ b/code.cpp\n@@ -1 +1 @@\n-one\n+two\n"
+    (tmp_path / "portable-1.4.1.patch").write_text(patch)
+    script = (TREE / "llm/exllama/build.sh").read_text()
+    function = re.search(r"^compile_commit\(\) \{.*?^\}$", script, re.MULTILINE | re.DOTALL)
+    assert function
+    call = f"set -euo pipefail; {COMPILE_COMMIT}\n{function[0]}\ncompile_commit"
+    env = {
+        "PATH": os.environ["PATH"], "here": str(tmp_path), "work": str(tmp_path / "work"), "EXLLAMA_VERSION": version,
+        "EXLLAMA_PACKAGE": "exllamav3", "EXLLAMA_REF": "4" * 40,
+    }  # fmt: skip
+    done = subprocess.run(["bash", "-c", call], env=env, check=True, capture_output=True, text=True)
+    places = ("torch/lib", "nvidia/cu13/lib", "nvidia/cuda_runtime/lib")
+    assert done.stdout.splitlines()[-2:] == ["-Wl,-rpath," + ":".join(f"$ORIGIN/{place}" for place in places), code]
+
+
+def test_exllamav3s_patch_leaves_nothing_for_x86_alone() -> None:
+    """Each file that it names guards what it adds by the architecture; the build gets the patch of its version."""
+    text = (TREE / "llm/exllama/portable-1.4.1.patch").read_text()
+    files = re.split(r"^--- a/", text, flags=re.MULTILINE)[1:]
+    assert [file.split("\n")[0].rpartition("/")[2] for file in files] == [
+        "avx2_target.cpp", "avx512_target.cpp", "moe_handoff.cu", "moe_mul1.cpp", "all_reduce_cpu.cu",
+        "all_reduce_cpu_avx2.cpp", "all_reduce_cpu_avx512.cpp",
+    ]  # fmt: skip
+    assert [file for file in files if not re.search(r"^\+.*(__x86_64__|__aarch64__)", file, re.MULTILINE)] == []
+    dockerfile = (TREE / "llm/exllama/Dockerfile.build").read_text()
+    assert re.search(r"^COPY build\.sh .*portable-\*\.patch ", dockerfile, re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", ["r36.4.3", "r38.2.0", "r39.2.0", "sbsa"])
+def test_exllamav3_on_arm_is_the_version_that_compiles_there(target: str) -> None:
+    """0.0.32 includes a header that only compilers for x86 have."""
+    versions = [package.version for package in load(target).members("exllama")]
+    assert versions[0] == "1.4.1"
+    assert "0.0.32" not in versions
+
+
+@pytest.mark.parametrize("package", ["exllamav3-1.4.1", "exllamav3-0.0.32", "exllamav2-0.3.2"])
 def test_exllama_has_the_library_for_pictures(package: str) -> None:
     """ExLlama has the library for pictures."""
     assert re.search(r"^pillow==", (TREE / f"llm/exllama/{package}.lock").read_text(), re.MULTILINE)

@@ -185,6 +185,7 @@ def test_repository_is_added_with_the_key_of_the_recipe_only(tmp_path: Path, fou
     assert (tmp_path / "cuda-build.list").exists() is (status == 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["sbsa,cu126/debian 13", "x86_64,cu126,ubuntu26.04", "x86_64,cu126/debian 13"])
 @pytest.mark.parametrize("family", ["cuda", "cuda-runtime"])
 def test_cuda_is_refused_where_the_key_of_its_repository_is_not_known(target: str, family: str) -> None:

@@ -129,6 +129,7 @@ def held(name: str, depends: Mapping[str, tuple[str, ...]]) -> list[str]:
     return [*found, name]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["r36.4.0", "x86_64,cpu"])
 def test_order_needs_fewer_stages_for_our_own_packages(target: str) -> None:
     """All images of the built-in recipes take fewer layers, compile nothing twice, and are as large as before."""

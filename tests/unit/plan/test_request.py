@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -235,3 +236,22 @@ def test_name_of_several_images_is_refused(catalog: Catalog) -> None:
     assert all(plan.final.startswith("mine/") for plan in named)
     alone = Request(packages=("other",), multiple=True)
     assert len(assemble(alone, ORIN, lambda _: catalog, PlanOptions(name="mine")).plans) == 1
+
+
+def test_test_that_is_not_there_is_said_before_a_build(tmp_path: Path) -> None:
+    """A test's file that is missing, or a pipe, would fail the build at its end; a plan says so."""
+    header = "#---\n# name: {0}\n# group: test\n# test: [{1}]\n#---\n"
+    files = {
+        "test/gone/Dockerfile": header.format("gone", "look.sh --quick") + FROM,
+        "test/pipe/Dockerfile": header.format("pipe", "look.sh") + FROM,
+        "test/fine/Dockerfile": header.format("fine", "look.sh, 'look.py -v'") + FROM,
+        "test/fine/look.sh": "true\n",
+        "test/fine/look.py": "\n",
+    }
+    tree = write(tmp_path, files)
+    os.mkfifo(tree / "test/pipe/look.sh")
+    (plan,) = planned(load([tree], ORIN), "gone", "pipe", "fine")
+    assert plan.notices == (
+        "the test `look.sh --quick` of `gone` is not a file of its recipe, so it will fail; or --skip-tests gone",
+        "the test `look.sh` of `pipe` is not a file of its recipe, so it will fail; or --skip-tests pipe",
+    )

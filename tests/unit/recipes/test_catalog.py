@@ -434,6 +434,7 @@ VERSIONS = st.one_of(
 )
 
 
+@pytest.mark.long
 @given(st.lists(VERSIONS, max_size=6), st.randoms())
 def test_versions_of_any_kind_have_one_order(versions: list[str | None], rng: random.Random) -> None:
     """Any versions can be ordered, always the same way."""

@@ -38,6 +38,7 @@ def findings(new_packages: Path) -> list[LintFinding]:
     return list(report.findings)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", sorted(scaffold.KINDS))
 def test_new_package_has_no_finding(
     new_packages: Path, findings: list[LintFinding], capsys: pytest.CaptureFixture[str], kind: str

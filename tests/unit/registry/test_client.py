@@ -176,6 +176,19 @@ def test_inspect_refuses_a_config_with_a_wrong_digest(registry: FakeRegistry) ->
         client().inspect(ImageRepository(registry.host, "ns/mlc"), "1.0", "arm64")
 
 
+@pytest.mark.parametrize("index", [False, True], ids=["image", "image of an index"])
+def test_inspect_refuses_a_manifest_of_another_digest(registry: FakeRegistry, index: bool) -> None:
+    """What is read under a digest must be what an engine pulls by it: labels of one image never vouch for another."""
+    digest, other = registry.add_image("ns/mlc", "1.0"), registry.add_image("ns/mlc", "2.0", labels={"a": "b"})
+    media_type, body = registry.manifests["ns/mlc", "2.0"]
+    headers = {} if index else {"Docker-Content-Digest": digest}
+    said = lambda request: registry.send(request, 200, body, kind=media_type, headers=headers)  # noqa: E731
+    registry.routes[f"/v2/ns/mlc/manifests/{digest if index else '1.0'}"] = said
+    assert digest != other
+    with pytest.raises(RegistryError, match=f"is not {digest}"):
+        client().inspect(ImageRepository(registry.host, "ns/mlc"), digest if index else "1.0", "arm64")
+
+
 def test_inspect_refuses_a_manifest_of_another_type(registry: FakeRegistry) -> None:
     """A manifest of another type is refused."""
     body = json.dumps({"mediaType": "application/vnd.unknown"}).encode()

@@ -10,6 +10,7 @@ import pytest
 from jetson_containers.cli import main
 from jetson_containers.images import labels
 from jetson_containers.registry import snapshot
+from jetson_containers.registry.http import Transport
 from jetson_containers.registry.listing import Listings
 from jetson_containers.registry.refresh import Refreshed, refresh
 from jetson_containers.registry.types import ImageRepository
@@ -143,9 +144,10 @@ def test_registry_refresh_writes_the_file(
 
 @pytest.mark.usefixtures("_world")
 def test_registry_refresh_without_an_answer_writes_nothing(
-    tmp_path: Path, registry: FakeRegistry, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, registry: FakeRegistry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No answer at all is an error, and needs a network connection."""
+    monkeypatch.setitem(Transport.__init__.__kwdefaults__, "sleep", lambda _: None)  # it waits before it asks again
     file = tmp_path / "new.json"
     argv = ["registry", "refresh", f"{registry.host}/acme", "--output", str(file)]
     registry.faults = [Fault(503)] * 20

@@ -167,6 +167,7 @@ def outcome(found: Catalog, requests: list[str]) -> Resolution | tuple[type[Jets
         return type(error), error.message, error.details
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=200)
 @given(catalogs(), st.data())
 def test_resolution_is_consistent_complete_and_ordered(packages: list[Package], data: st.DataObject) -> None:

@@ -202,7 +202,8 @@ def test_script_checks_its_arguments_first(arguments: list[str], empty: tuple[di
 @pytest.mark.parametrize(
     ("arguments", "runs"),
     [
-        ([], ["tests/lint tests/unit tests/faults", "tests/real", "tests/faults/real"]),
+        ([], ["tests/unit tests/faults", "tests/lint tests/unit/test_a.py", "tests/real", "tests/faults/real"]),
+        (["--no-engine"], ["tests/unit tests/faults", "tests/lint tests/unit/test_a.py"]),
         (["-k", "names"], ["tests/lint tests/unit tests/faults", "tests/real", "tests/faults/real"]),
         (["."], ["tests/lint tests/unit tests/faults", "tests/real", "tests/faults/real"]),
         (["tests/unit/cli"], ["tests/unit/cli"]),
@@ -222,6 +223,7 @@ def test_script_runs_only_the_tests_that_the_user_named(
         (folder / name).mkdir(parents=True)
     for name in ("tests/unit/test_a.py", "tests/real/test_c.py", "requirements-dev.txt", "venv/.dev"):
         (folder / name).touch()
+    (folder / "tests/unit/test_a.py").write_text("@pytest.mark.long\ndef test_b(): ...\n")
     (folder / "bin" / "realpath").symlink_to(shutil.which("realpath") or "")
     (folder / "bin" / "docker").symlink_to("/bin/true")
     python = folder / "venv" / "bin" / "python"
@@ -231,6 +233,14 @@ def test_script_runs_only_the_tests_that_the_user_named(
     done = as_nobody("./test.sh", *arguments, env=bare)
     assert done.returncode == 0, done.stderr
     assert [re.split(r" -\w", line)[0] for line in done.stdout.splitlines()] == runs
+
+
+def test_script_finds_every_file_with_long_tests() -> None:
+    """The marker stands alone on its line, where test.sh looks for it."""
+    files = [path for part in ("unit", "faults") for path in (ROOT / "tests" / part).rglob("test_*.py")]
+    lines = [line for path in files if path != Path(__file__) for line in path.read_text(encoding="utf-8").splitlines()]
+    marks = {line.strip() for line in lines if "mark.long" in line}
+    assert marks == {"@pytest.mark.long"}
 
 
 def test_script_names_the_packages_it_installs() -> None:

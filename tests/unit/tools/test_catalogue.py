@@ -201,6 +201,7 @@ class TestTool:
             "new.md",
         ]
 
+    @pytest.mark.long
     def test_pages_in_docs_are_current(self) -> None:
         """The pages in docs/ are current."""
         done = subprocess.run(
@@ -209,6 +210,7 @@ class TestTool:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_pages_are_the_same_for_the_same_tree() -> None:
     """The same tree gives the same pages."""
     assert package_pages.pages([ROOT / "packages"], ROOT) == package_pages.pages([ROOT / "packages"], ROOT)
@@ -237,6 +239,7 @@ def names() -> list[str]:
     return sorted({package.family for package in packages})
 
 
+@pytest.mark.long
 def test_families_are_the_same_on_every_platform() -> None:
     """The test of every family leaves none out."""
     assert names() == sorted(families())

@@ -30,6 +30,7 @@ def before() -> set[tuple[str, int, int]]:
     return fingerprint()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_prints_what_it_is_for_and_changes_nothing(
     program: str, tmp_path: Path, before: set[tuple[str, int, int]]

@@ -42,6 +42,7 @@ def test_gguf_files_have_the_published_size(file: File) -> None:
     assert abs(file.error) <= 0.04
 
 
+@pytest.mark.long
 def test_list_of_counts_is_met_wherever_it_can_be_weighed() -> None:
     """No row of the list is off, and most of those with a shape are met."""
     found = [weigh(row) for row in model_counts.rows()]

@@ -73,6 +73,7 @@ def test_predict_reproduces_the_figures_its_constants_were_fitted_on() -> None:
     assert sum(abs(error) for error in several) / len(several) <= 0.12
 
 
+@pytest.mark.long
 def test_fit_page_is_current() -> None:
     """docs/fit.md is what tools/fit_report.py writes."""
     done = subprocess.run([sys.executable, "tools/fit_report.py", "--check"], cwd=ROOT, check=False)

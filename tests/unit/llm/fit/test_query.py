@@ -306,7 +306,7 @@ def test_fit_and_chat_take_a_file_by_what_its_name_says(
     hub.add("org/tiny-GGUF", {f"{name}.gguf": GGUF.read_bytes() + bytes(3 << 20), "tiny-Q2_K.gguf": b"GGUF"})
     argv = [*command, f"org/tiny-GGUF:{asked}", "--board", "orin-nx-16gb", "--target", "r36.4.3", "--json"]
     assert main.main(argv) == 0, capsys.readouterr()
-    assert asked in json.dumps(json.loads(capsys.readouterr().out))
+    assert name.removeprefix("tiny-") in json.dumps(json.loads(capsys.readouterr().out))
 
 
 @pytest.mark.parametrize("runtime", ["vllm", "transformers", "llama_cpp", "mlc"])
@@ -668,3 +668,40 @@ def test_fit_that_does_not_fit_has_exit_code_two_and_three_for_all() -> None:
         done = CliRunner().invoke(llm_fit.fit, argv, obj=App(), catch_exceptions=False, standalone_mode=False)
         codes.append(done.return_value)
     assert codes == [2, 3, 0]
+
+
+@pytest.mark.parametrize("command", ["fit", "chat"])
+@pytest.mark.parametrize(
+    "name", ["org/plain/absent.safetensors", "org/plain/absent.gguf", "hf://org/plain@main/absent"]
+)
+def test_fit_and_chat_refuse_a_file_that_the_repository_lacks(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], command: str, name: str
+) -> None:
+    """A name of a file that is not there is no reason to weigh the repository."""
+    hub.add("org/plain", {"config.json": json.dumps({**dict(LLAMA)}).encode(), "model.safetensors": b"1"})
+    more = ["--board", "orin-nx-16gb"] if command == "fit" else ["--prompt", "x", "--dry-run", "--target", "r36.4.3"]
+    assert main.main(["llm", command, name, *more]) == 2
+    assert f"`org/plain` has no file `{name.rpartition('/')[2]}`" in capsys.readouterr().err
+
+
+def test_fit_takes_a_file_that_the_repository_has(hub: HubServer) -> None:
+    """A file of a checkpoint means the repository; the page that shows a GGUF file means that file."""
+    hub.add("org/plain", {"config.json": json.dumps({**dict(LLAMA)}).encode(), "model.safetensors": b"1"})
+    hub.add("org/plain-GGUF", {f"m-{name}.gguf": GGUF.read_bytes() for name in ("Q4_K_M", "Q6_K")})
+    assert run("org/plain/model.safetensors", "--board", "orin-nx-16gb")[0] == 0
+    page = "https://huggingface.co/org/plain-GGUF?show_file_info=m-Q6_K.gguf"
+    assert run(page, "--board", "orin-nx-16gb", "--json")[0] == 0
+    assert run("org/plain-GGUF:q6-k", "--board", "orin-nx-16gb")[0] == 0
+    with pytest.raises(UsageError, match="no GGUF file with Q5_K_M"):
+        run("org/plain-GGUF:q5-k-m", "--board", "orin-nx-16gb")
+
+
+def test_fit_and_chat_show_the_same_memory(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both say the least that is needed, and what a runtime takes that reserves more."""
+    hub.add("org/plain", {"config.json": json.dumps({**dict(LLAMA)}).encode(), "model.safetensors": b"1"})
+    where = ["--target", "agx-orin-64gb,r36.4.3", "llm"]
+    assert main.main([*where, "fit", "org/plain", "--runtime", "vllm"]) == 0
+    said = re.search(r"[0-9.]+ GiB of [0-9.]+ GiB \([0-9.]+ GiB with what vllm reserves\)", capsys.readouterr().out)
+    assert said is not None
+    assert main.main([*where, "chat", "org/plain", "--runtime", "vllm", "--prompt", "x", "--dry-run"]) == 0
+    assert f"fit: {said.group()} on agx-orin-64gb" in capsys.readouterr().err

@@ -336,7 +336,7 @@ def test_lookup_without_the_hub_leaves_the_download_to_the_hub(data: Path, hub: 
     [
         ("someone/Llama-1B-GGUF:Q8_0", ("someone/Llama-1B-GGUF", "Q8_0")),
         ("hf.co/someone/Llama-1B-GGUF:Q4_K_M", ("hf.co/someone/Llama-1B-GGUF", "Q4_K_M")),
-        ("hf://someone/Llama-1B-GGUF:iq4_xs", ("hf://someone/Llama-1B-GGUF", "iq4_xs")),
+        ("hf://someone/Llama-1B-GGUF:iq4_xs", ("hf://someone/Llama-1B-GGUF", "IQ4_XS")),
         ("someone/Llama-1B-GGUF:UD-Q4_K_XL", ("someone/Llama-1B-GGUF", "UD-Q4_K_XL")),
         ("hf://someone/Llama-1B-GGUF", ("hf://someone/Llama-1B-GGUF", "")),
         ("llama3.2:1b", ("llama3.2:1b", "")),

@@ -94,3 +94,48 @@ def test_mlx_conversion_is_read_as_quantized() -> None:
     assert found is not None
     assert (found.method, found.stored) == ("mlx", 4.5)
     assert from_hf({**config, "quantization": "none"}).quantized is None
+
+
+@pytest.mark.parametrize(
+    ("architecture", "model_type", "kind"),
+    [
+        ("LlavaLlamaModel", "llava_llama", ""),  # VILA: its name ends like that of Llama's inner model
+        ("LlavaQwen2Model", "llava_qwen2", ""),
+        ("InternVLChatModel", "internvl_chat", ""),
+        ("ChatGLMModel", "chatglm", ""),
+        ("Qwen2Model", "qwen2", "an embedding model"),
+        ("GPTNeoXModel", "gpt_neox", "an embedding model"),
+        ("ColPaliForRetrieval", "colpali", "an embedding model"),
+        ("BertLMHeadModel", "bert", ""),
+        ("RobertaForCausalLM", "roberta", ""),
+        ("CamembertModel", "camembert", "an embedding model"),
+        ("MobileBertForNextSentencePrediction", "mobilebert", "a reranker or classifier"),
+        ("LongformerModel", "longformer", "an embedding model"),
+        ("EsmModel", "esm", "an embedding model"),
+    ],
+)
+def test_silent_goes_by_whole_names_of_classes(architecture: str, model_type: str, kind: str) -> None:
+    """A class that generates is not silent by its type, nor one whose name only ends as an inner model's."""
+    assert other_kinds.silent(architecture, model_type) == kind
+
+
+@pytest.mark.parametrize(
+    ("model_type", "words"),
+    [
+        ("parakeet_tdt", "speech recognition"),
+        ("pocket_tts", "synthesis"),
+        ("xcodec2", "audio codec"),
+        ("rf_detr", "detector"),
+        ("sam3_video", "segmentation"),
+        ("timesfm2_5", "time series"),
+        ("superpoint", "reads pictures"),
+        ("vjepa2", "videos"),
+        ("clap", "sounds"),
+        ("xclip", "pictures"),
+        ("decision_transformer", "robot policy"),
+    ],
+)
+def test_types_of_the_newest_transformers_are_known(model_type: str, words: str) -> None:
+    """Types of transformers 5.24 whose classes write no text."""
+    with pytest.raises(OtherKindError, match=words):
+        other_kinds.refuse_config({**PLAIN, "model_type": model_type}, "config.json")

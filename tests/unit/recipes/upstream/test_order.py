@@ -108,6 +108,7 @@ def test_cycle_is_named() -> None:
         solve(of(legacy("a", "b"), legacy("b", "c"), legacy("c", "a")), ["a"])
 
 
+@pytest.mark.long
 def test_resolution_has_one_version_of_a_family_and_each_package_once(tree: Catalog) -> None:
     """No image has two versions of a family or a package twice."""
     failures = {}
@@ -122,6 +123,7 @@ def test_resolution_has_one_version_of_a_family_and_each_package_once(tree: Cata
     assert failures == {"sglang": "there is no package `torchao:9.9`, which `sglang` asks for"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", [NANO, XAVIER, PC_CPU], ids=["nano", "xavier", "cpu"])
 def test_solve_names_what_the_platform_lacks(tmp_path: Path, where: Platform) -> None:
     """What a platform lacks is named."""
@@ -362,6 +364,7 @@ def graphs(draw: st.DrawFn) -> tuple[dict[str, list[str]], list[str]]:
     return depends, requests
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(graphs())
 def test_order_is_that_of_upstream(graph: tuple[dict[str, list[str]], list[str]]) -> None:
@@ -453,6 +456,7 @@ class Tree:
         return any(self.depends[name] != self.depends[self.find[name.partition(":")[0]]] for name in chosen)
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(st.composite(Tree)())
 def test_pins_give_the_answer_of_upstream_where_that_is_sound(tree: Tree) -> None:

@@ -91,6 +91,7 @@ def test_solve_work_depends_on_the_chain_and_not_on_the_tree(root: Path, monkeyp
     assert [work.of(large, name) for name in names] == [work.of(small, name) for name in names]
 
 
+@pytest.mark.long
 def test_solve_work_is_bounded_by_what_the_packages_ask_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The work for a request is bounded by what its packages ask for."""
     catalog, work = load([root], ORIN), Work(monkeypatch)
