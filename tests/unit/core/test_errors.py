@@ -68,7 +68,7 @@ def test_conflict_suggests_each_command_once_and_quoted() -> None:
 
 def test_autotag_refusal_quotes_the_request() -> None:
     """Autotag refusal quotes the request."""
-    request = ("numpy>=2", "a b")
+    request = ("numpy>=2", "torch<3")
     hint = search.refusal(ImageChoice(request=request, platform=ORIN)).hint
     assert commands_in(hint) == [["./build.sh", *request], ["./autotag", "-y", *request]]
 

@@ -717,15 +717,21 @@ def test_runtime_runs_code_of_a_checkpoint_only_where_the_family_has_no_other() 
 )  # fmt: skip
 def test_exllama_generations_are_told_apart_by_their_releases(versions: dict[str, str], generation: str) -> None:
     """The two ExLlamas are told apart by their releases."""
-    made = {"3": support_table.rows("exllama")[0], "2": support_table.rows("exllamav2")[0]}
-    assert [name for name, row in made.items() if row.made_with(versions)] == [generation]
+    made = {"3": support_table.rows("exllama"), "2": support_table.rows("exllamav2")}
+    assert [name for name, rows in made.items() if any(row.made_with(versions) for row in rows)] == [generation]
+
+
+@pytest.mark.parametrize(("version", "kind"), [("0.0.32", "v3_early"), ("0.0.43", "v3_early"), ("1.4.1", "v3"), ("v3", "v3")])
+def test_exllama_images_load_what_their_release_does(version: str, kind: str) -> None:
+    """An image of ExLlamaV3 is judged by the list of its release."""
+    assert [row.kind for row in support_table.rows("exllama") if row.made_with({"exllama": version})] == [kind]
 
 
 @pytest.mark.parametrize(
     ("runtime", "kind", "loads"),
     [
-        ("exllama", "gpt_oss", False), ("exllama", "deepseek_v3", False), ("exllama", "nemotron_h", False),
-        ("exllama", "lfm2_moe", False), ("exllama", "lfm2", False), ("exllama", "glm4_moe_lite", False),
+        ("exllama", "gpt_oss", True), ("exllama", "deepseek_v3", True), ("exllama", "nemotron_h", True),
+        ("exllama", "lfm2_moe", True), ("exllama", "lfm2", False), ("exllama", "glm4_moe_lite", False),
         ("exllama", "afmoe", True), ("exllama", "llama", True), ("exllama", "qwen3_5_moe", True),
         ("exllama", "step3p5", True), ("exllamav2", "llava", False), ("exllamav2", "index", True),
     ],
