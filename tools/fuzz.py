@@ -78,7 +78,8 @@ def _run(work: tuple[str, int, float, int]) -> dict[str, Any]:
         if place is None and _peak() - before > LARGE:
             place, before = f"large: {(_peak() - before) >> 20} MB", _peak()
         if place is not None and len(escapes) < MOST_KEPT:
-            escapes.setdefault(place.partition(":")[0] if place.startswith(("slow", "blocked")) else place, _shown(data))
+            kind = place.partition(":")[0] if place.startswith(("slow", "blocked")) else place
+            escapes.setdefault(kind, _shown(data))
     return {
         "target": name, "inputs": tried, "seconds": time.monotonic() - begin, "slowest": slowest,
         "larger": _peak() - before, "escapes": escapes,

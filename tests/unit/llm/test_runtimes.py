@@ -721,7 +721,9 @@ def test_exllama_generations_are_told_apart_by_their_releases(versions: dict[str
     assert [name for name, rows in made.items() if any(row.made_with(versions) for row in rows)] == [generation]
 
 
-@pytest.mark.parametrize(("version", "kind"), [("0.0.32", "v3_early"), ("0.0.43", "v3_early"), ("1.4.1", "v3"), ("v3", "v3")])
+@pytest.mark.parametrize(
+    ("version", "kind"), [("0.0.32", "v3_early"), ("0.0.43", "v3_early"), ("1.4.1", "v3"), ("v3", "v3")]
+)
 def test_exllama_images_load_what_their_release_does(version: str, kind: str) -> None:
     """An image of ExLlamaV3 is judged by the list of its release."""
     assert [row.kind for row in support_table.rows("exllama") if row.made_with({"exllama": version})] == [kind]
