@@ -289,7 +289,7 @@ def main() -> None:
         load = [round(value, 1) for value in os.getloadavg()]  # processes that want a core; compare with `cores`
         machine = {
             "engine": engine_of(env),
-            "client": " ".join(bench.builder.words),
+            "client": " ".join([Path(bench.builder.words[0]).name, *bench.builder.words[1:]]),
             **bench.builder.env,
             "cores": os.cpu_count(),
             "load": load,
