@@ -40,7 +40,23 @@ def namespace(
     base_image: Callable[[], str],
 ) -> dict[str, Any]:
     """The helpers by name. `repository` is the directory above the tree, `available` judges a definition."""
+    return {
+        **BORROWED,
+        **_of_environment(environ),
+        **_of_target(facts, available, base_image),
+        **_of_directories(repository),
+        "CUDA_ARCHS": dict(DOCKER_ARCHES),
+        "DEFAULT_PYTHON_VERSIONS": {ubuntu: Version(python) for ubuntu, python in PYTHONS.items()},
+        "SYSTEM_ARCH_LIST": [name for pair in DOCKER_ARCHES.items() for name in pair],
+        "TEGRA": "tegra",
+        "group_packages": group_packages,
+        "to_bool": to_bool,
+        "validate_dict": is_definition,
+        "validate_lists": validate_lists,
+    }
 
+
+def _of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     def get_env(key: Any, default: Any = None, type: Any = str) -> Any:  # noqa: A002 - the parameter's name is upstream's
         value = next((environ[name] for name in listed(key) if environ.get(name)), None)
         if value is None:
@@ -55,13 +71,12 @@ def namespace(
     def get_env_flag(key: Any, default: bool = False) -> Any:
         return get_env(key, default, bool)
 
-    def get_repo_dir() -> str:
-        return repository
+    return {"get_env": get_env, "get_env_flag": get_env_flag}
 
-    def get_dir(key: str, root: str | None = None) -> str:
-        root = root or repository
-        return root if key.lower() == "repo" else os.path.join(root, key.lower())  # noqa: PTH118 - recipes expect text
 
+def _of_target(
+    facts: Mapping[str, Any], available: Callable[[Mapping[str, Any]], bool], base_image: Callable[[], str]
+) -> dict[str, Any]:
     def check_arch(arch: str, system_arch: str | None = None) -> bool:
         machine = facts["machine"]
         return arch == system_arch if system_arch else arch in {machine, DOCKER_ARCHES[machine]}
@@ -77,24 +92,22 @@ def namespace(
         return base_image()
 
     return {
-        **BORROWED,
-        "CUDA_ARCHS": dict(DOCKER_ARCHES),
-        "DEFAULT_PYTHON_VERSIONS": {ubuntu: Version(python) for ubuntu, python in PYTHONS.items()},
-        "SYSTEM_ARCH_LIST": [name for pair in DOCKER_ARCHES.items() for name in pair],
-        "TEGRA": "tegra",
         "check_arch": check_arch,
         "check_requirement": check_requirement,
         "check_requirements": check_requirements,
-        "get_dir": get_dir,
-        "get_env": get_env,
-        "get_env_flag": get_env_flag,
         "get_l4t_base": get_l4t_base,
-        "get_repo_dir": get_repo_dir,
-        "group_packages": group_packages,
-        "to_bool": to_bool,
-        "validate_dict": is_definition,
-        "validate_lists": validate_lists,
     }
+
+
+def _of_directories(repository: str) -> dict[str, Any]:
+    def get_repo_dir() -> str:
+        return repository
+
+    def get_dir(key: str, root: str | None = None) -> str:
+        root = root or repository
+        return root if key.lower() == "repo" else os.path.join(root, key.lower())  # noqa: PTH118 - recipes expect text
+
+    return {"get_repo_dir": get_repo_dir, "get_dir": get_dir}
 
 
 def to_bool(value: Any, default: Any = None) -> Any:

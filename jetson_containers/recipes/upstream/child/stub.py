@@ -87,6 +87,13 @@ def update_dependencies(old: Any, new: Any, warn: Warn) -> list[str]:
     return result
 
 
+def package_depends(package: dict[str, Any], depends: Sequence[Any], warn: Warn) -> dict[str, Any]:
+    """The package, which is changed, with further dependencies: names, or lists of them."""
+    wanted = [item for entry in depends for item in listed(entry)]
+    package["depends"] = update_dependencies(package.get("depends"), wanted, warn)
+    return package
+
+
 def package_requires(package: Any, requires: Any = None, system_arch: Any = None, unless: Any = None) -> Any:
     """The package, or each of a list of them, which is changed, with a further requirement.
 
@@ -144,16 +151,14 @@ def namespace(
     def depends_updated(old: Any, new: Any) -> list[str]:
         return update_dependencies(old, new, warn)
 
-    def package_depends(package: dict[str, Any], *depends: Any) -> dict[str, Any]:
-        wanted = [item for entry in depends for item in listed(entry)]
-        package["depends"] = depends_updated(package.get("depends"), wanted)
-        return package
+    def depends_added(package: dict[str, Any], *depends: Any) -> dict[str, Any]:
+        return package_depends(package, depends, warn)
 
     result.update(
         find_package=find_package,
         find_packages=find_packages,
         update_dependencies=depends_updated,
-        package_depends=package_depends,
+        package_depends=depends_added,
         package_requires=package_requires,
         cuda_short_version=short_version,
         get_cuda_arch=get_cuda_arch,
@@ -173,6 +178,14 @@ def namespace(
 
 # Of these upstream has a function each that tells the value.
 _GETTERS = ("L4T_VERSION", "JETPACK_VERSION", "CUDA_VERSION", "LSB_RELEASE", "PYTHON_VERSION")
+# What recipes tell those who watch, and nobody watches here.
+_SILENT = (
+    *(
+        f"log_{kind}"
+        for kind in ("block", "config", "debug", "info", "status", "success", "table", "verbose", "versions")
+    ),
+    *("cprint", "pprint_debug", "print_log"),
+)
 # Without the network upstream's helpers of the first kind raise a RuntimeError, those of the second return None.
 _NETWORK_HELPERS = (
     "get_json_value_from_url",
