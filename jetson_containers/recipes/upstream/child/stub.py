@@ -143,7 +143,7 @@ def namespace(
     def get_cuda_arch(l4t_version: Any = None, cuda_version: Any = None, format: Any = list) -> Any:  # noqa: A002
         del l4t_version, cuda_version
         arches = list(facts["sm"])
-        return ";".join(map(str, arches)) if format is str else arches
+        return ";".join(f"{arch / 10:.1f}" for arch in arches) if format is str else arches
 
     def short_version(cuda_version: Any = None) -> str:
         return cuda_short_version(cuda_version or result["CUDA_VERSION"])
@@ -167,11 +167,7 @@ def namespace(
     result.update({f"get_{name.lower()}": _getter(result[name]) for name in _GETTERS})
     result.update({name: _offline(name, refused) for name in _NETWORK_HELPERS})
     result.update({name: _empty_handed(name, refused) for name in _PATIENT_HELPERS})
-    result.update({f"log_{level}": _silent for level in ("debug", "info", "status", "success", "verbose", "versions")})
-    result.update(
-        dict.fromkeys(("cprint", "log_block", "log_config", "log_table", "pprint_debug", "print_log"), _silent)
-    )
-    result["colorize"] = _plain
+    result.update(dict.fromkeys(_SILENT, _silent), colorize=_plain)
     result.update({f"log_{level}": _warner(warn) for level in ("warning", "error")})
     return result
 

@@ -202,7 +202,7 @@ def test_config_py_sees_the_target(tmp_path: Path, where: Platform, values: str)
             ["/", "b", "c", "'d e'", "f", None],
         ),
         ("[cuda_short_version(), cuda_short_version('12.4')]", ["cu126", "cu124"]),
-        ("[get_cuda_arch(), get_cuda_arch(format=str)]", [[87], "87"]),
+        ("[get_cuda_arch(), get_cuda_arch(format=str)]", [[87], "8.7"]),
         ("sorted(find_packages(['b*', 'a'], skip=['bb']))", ["a", "ba"]),
         (
             "[find_package(name)['name'] for name in ('alias-of-a', 'a*', 'b?', '[!a]*')]",
