@@ -87,7 +87,7 @@ def _differs(reference: str, theirs: str, wanted: str) -> str:
 def _cuda_inside(name: ImageName, said: Version | None) -> Version | None:
     if name.name in WITHOUT_CUDA:
         return None
-    found = re.match(r"\d{1,2}\.\d{1,2}(?=[.-]|$)", name.tag or "") if name.name in NAMED_BY_CUDA else None
+    found = re.match(r"[0-9]{1,2}\.[0-9]{1,2}(?=[.-]|$)", name.tag or "") if name.name in NAMED_BY_CUDA else None
     return Version(found[0]) if found else tables.series(said) if said else None
 
 
