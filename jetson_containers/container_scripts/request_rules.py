@@ -103,7 +103,7 @@ class RuledServer(LimitedServer):
 
 
 class HeadLines:
-    """The lines of a request's head, as they are read; `wrong` once one of them is not a header, or the end is missing."""
+    """The lines of a request's head; `wrong` once one of them is not a header, or the end is missing."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -56,7 +56,7 @@ class PageHandler(request_rules.RuledHandler):
     def log_message(self, *_: Any) -> None:
         """The server has a log of its own."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class calls it so
         """The page, the server's state and its models."""
         path = self.path.partition("?")[0]
         self.close_connection = self.close_connection or self.has_body()  # it is not read: nothing may follow it
@@ -69,7 +69,7 @@ class PageHandler(request_rules.RuledHandler):
         else:
             self._refuse(404, "there is no such page")
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class calls it so
         """Questions."""
         length = self.headers.get("Content-Length", "")
         if not self._from_here():
