@@ -120,6 +120,7 @@ class RuledHandler(BaseHTTPRequestHandler):
     """One connection."""
 
     server: RuledServer
+    raw_requestline: bytes  # which the base class sets
     protocol_version = "HTTP/1.1"
     timeout = 600  # seconds without a byte, of an answer that is being taken too
     server_version = "jetson-containers"

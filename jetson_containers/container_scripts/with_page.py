@@ -50,7 +50,7 @@ class PageServer(request_rules.LimitedServer):
 class PageHandler(request_rules.RuledHandler):
     """One request: the page itself, or one that is handed on."""
 
-    server: PageServer  # type: ignore[assignment] - it has no key: that of the model's server is judged there
+    server: PageServer  # type: ignore[assignment]  # it has no key: that of the model's server is judged there
     timeout = int(request_rules.REQUEST_TIME)
 
     def log_message(self, *_: Any) -> None:
