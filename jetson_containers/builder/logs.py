@@ -30,7 +30,7 @@ class Log:
         self._redact = redact
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", encoding="utf-8", errors="replace")
+        self._file = files.open_no_link(path, "w", encoding="utf-8", errors="replace")
 
     def __enter__(self) -> Log:
         return self

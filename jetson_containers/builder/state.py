@@ -123,7 +123,7 @@ class BuildState:
         path = self._lock_file(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return path.open("a+", encoding="ascii")
+            return files.open_no_link(path, "a+", encoding="ascii")
         except OSError as error:
             raise NotReadyError(
                 f"cannot write to `{path.parent}`: {error.strerror}",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jetson_containers.cli.app import App, command
-from jetson_containers.core import checked, errors
+from jetson_containers.core import checked, errors, files
 from jetson_containers.core.errors import ConfigError, NotReadyError, UsageError
 from jetson_containers.core.text import shown
 
@@ -188,10 +188,13 @@ def _load(app: App, file: Path, mirror: Path | None) -> None:
     from jetson_containers.core.parts import PartsReader, unpack
     from jetson_containers.engine import archive
     from jetson_containers.hub.downloads import cache_of
+    from jetson_containers.plan.lock import LARGEST as LARGEST_LOCK
 
     app.console.info(f"checking {file}")
     with PartsReader(file) as reader:
         facts = _facts(reader)
+        if reader.size("lock.json") > LARGEST_LOCK:
+            raise ConfigError(f"{file}: its lock is too large for one", hint="write the bundle anew")
         names = reader.names()
         for number, rows in enumerate(facts["images"], start=1):
             app.console.info(f"loading image {number} of {len(facts['images'])}")
@@ -206,8 +209,7 @@ def _load(app: App, file: Path, mirror: Path | None) -> None:
             unpack(reader.stream("mirror"), place)
             app.console.info(f"wheels and sources: {place}, for build --mirrors")
         lock = app.settings.path("cache") / "locks" / f"{re.sub(r'[^a-zA-Z0-9._-]+', '-', facts['final'])}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        lock.write_bytes(reader.stream("lock.json").read())
+        files.write_atomically(lock, reader.stream("lock.json").read())
     if app.console.as_json:
         app.console.result_json({"image": facts["final"], "lock": str(lock), "images": len(facts["images"])})
         return

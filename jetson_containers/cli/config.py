@@ -73,7 +73,12 @@ def get(app: App, *, setting: str) -> None:
         app.console.result(_text(value.value))
 
 
-@command("set", epilog="Example: jetson-containers config set data /mnt/nvme/data")
+@command(
+    "set",
+    epilog="Example: jetson-containers config set data /mnt/nvme/data",
+    # `-1` is a value, and what is wrong with it is said by its setting.
+    context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True},
+)
 @click.argument("setting")
 @click.argument("value", required=False)
 @click.option("--unset", is_flag=True, help="Remove the setting from the file instead.")

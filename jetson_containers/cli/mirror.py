@@ -16,6 +16,7 @@ import click
 from jetson_containers.cli.abbreviations import AbbreviatingGroup
 from jetson_containers.cli.app import App, command, global_options
 from jetson_containers.core.errors import JetsonError, UsageError
+from jetson_containers.core.files import open_no_link
 
 if TYPE_CHECKING:
     from jetson_containers.builder.known_base import BaseImage
@@ -102,7 +103,7 @@ def _add_base(app: App, folder: Path, base: BaseImage, failed: dict[str, str]) -
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         words = archive.save(app.engine, base.reference)
-        with archive.reading(words, "`docker save`") as stream, partial.open("wb") as file:
+        with archive.reading(words, "`docker save`") as stream, open_no_link(partial, "wb") as file:
             shutil.copyfileobj(stream, file, 1 << 20)
         partial.replace(target)
     except JetsonError as error:

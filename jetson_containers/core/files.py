@@ -17,7 +17,7 @@ import re
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from jetson_containers.core.console import human_bytes
 from jetson_containers.core.errors import (
@@ -76,6 +76,18 @@ def is_old(path: Path, seconds: float, now: float | None = None) -> bool:
     return abs((time.time() if now is None else now) - path.stat().st_mtime) > seconds
 
 
+def open_no_link(path: Path, mode: str, **how: Any) -> IO[Any]:
+    """Open a file whose name others can guess, as `open` does, but never through a link. Raises OSError for one.
+
+    Who may write the folder would choose by a link what root overwrites.
+    """
+    return open(path, mode, opener=_no_link, **how)
+
+
+def _no_link(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
 def write_json(path: Path, data: Any, *, sort_keys: bool = False, mode: int = 0o666) -> None:
     """Write indented JSON, atomically."""
     write_atomically(path, json.dumps(data, indent=2, sort_keys=sort_keys, ensure_ascii=False) + "\n", mode=mode)
@@ -103,7 +115,7 @@ def make_data_directory(path: Path) -> None:
         if missing and os.geteuid() == 0:
             user, group = _owner_below(missing[-1].parent)
             for folder in missing:
-                os.chown(folder, user, group)
+                os.chown(folder, user, group, follow_symlinks=False)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"`{path}` is not a directory, so it cannot be /data", hint="--data DIR") from error
     except OSError as error:
@@ -149,11 +161,11 @@ def _write_hint(error: OSError) -> str:
 def open_lock(path: Path) -> Iterator[int]:
     """A lock file; that of another user can be locked as well, for which reading is enough."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except PermissionError:
         if not path.exists():
             raise  # the directory is another user's: nothing can be made in it
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         yield descriptor
     finally:

@@ -34,6 +34,7 @@ HUB_VARIABLE = "HF_ENDPOINT"
 KINDS = (*PREFIXES, REGISTRIES, *ADDRESSES)
 IN_BUILDS = (*PREFIXES, *ADDRESSES)  # what the commands of a build are told; images are pulled by the engine
 _ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"=@\\]*"
+_WEB = r"(?:sparse\+)?https?://[^/\s'\"=@\\][^\s'\"=@\\]*"  # what pip, npm, cargo and the hub's clients read
 _IMAGES = r"[a-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9._/-]+)?"
 
 
@@ -56,7 +57,7 @@ def parse(raw: Any) -> dict[str, Any]:
 
 def _checked(kind: str, value: Any) -> Any:
     if kind in ADDRESSES:
-        if value and not (isinstance(value, str) and re.fullmatch(_ADDRESS, value)):
+        if value and not (isinstance(value, str) and re.fullmatch(_WEB, value)):
             raise ValueError(value)
         return value or ""
     if value is not None and not isinstance(value, dict):

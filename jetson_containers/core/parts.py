@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from jetson_containers.core import json_text
 from jetson_containers.core.errors import DISK_FULL, ConfigError, NotReadyError
+from jetson_containers.core.files import open_no_link
 from jetson_containers.core.text import shown
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class PartsWriter:
         self.kept = 0
         self._parts: list[Part] = []
         try:
-            self._file: IO[bytes] = self.partial.open("r+b" if self.partial.is_file() else "w+b")
+            self._file: IO[bytes] = open_no_link(self.partial, "r+b" if self.partial.is_file() else "w+b")
         except OSError as error:
             raise ConfigError(
                 f"{self.partial}: cannot be written: {error.strerror}", hint="name another file"

@@ -17,6 +17,7 @@ from jetson_containers.core import mirrors, yaml_text
 from jetson_containers.core.errors import ConfigError
 from jetson_containers.core.files import write_atomically
 from jetson_containers.core.suggest import did_you_mean
+from jetson_containers.core.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,31 +25,43 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "JETSON_CONTAINERS_"
 SYSTEM_FILE = Path("/etc/jetson-containers/config.yaml")
+_UNSPOKEN = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_REGISTRY = r"(?!.*//)[0-9A-Za-z\[][^\s,;]*"  # no address with a scheme, no option
 _FORM = "one `setting: value` a line, in UTF-8; `jetson-containers info --config` shows all settings"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One declaration per setting: type, default, extra environment variables, help."""
+    """One declaration per setting: type, default, extra environment variables, help, and which values it may have."""
 
     kind: type
     default: Any
     help: str
     env: tuple[str, ...] = ()  # names besides JETSON_CONTAINERS_<NAME>, the first set one wins
+    choices: tuple[str, ...] = ()
+    form: str = ""  # what a text, or each of a list, matches; other programs' variables (`env`) are theirs to judge
+    least: int = 0
+    most: int = 1_000_000
+    place: str = ""  # "file", "directory": what has to be there when it is set; "new": a directory, or nothing yet
 
 
 OPTIONS: dict[str, Setting] = {
-    "packages": Setting(kind=Path, default=ROOT / "packages", help="the built-in package tree"),
+    "packages": Setting(kind=Path, default=ROOT / "packages", help="the built-in package tree", place="directory"),
     "package_dirs": Setting(kind=list, default=[], help="further directories of packages"),
     "upstream": Setting(
         kind=str, default="", help="upstream's tree beside ours: a checkout, or a branch, tag or commit to fetch"
     ),
     "upstream_days": Setting(
-        kind=int, default=7, help="age at which a branch or tag of `upstream` is fetched anew; 0: with every command"
+        kind=int,
+        default=7,
+        help="age at which a branch or tag of `upstream` is fetched anew; 0: with every command",
+        most=36_500,
     ),
-    "data": Setting(kind=Path, default=ROOT / "data", help="mounted as /data in every container"),
-    "logs": Setting(kind=Path, default=ROOT / "logs", help="one folder per build"),
-    "cache": Setting(kind=Path, default=Path("~/.cache/jetson-containers"), help="indexes and registry listings"),
+    "data": Setting(kind=Path, default=ROOT / "data", help="mounted as /data in every container", place="new"),
+    "logs": Setting(kind=Path, default=ROOT / "logs", help="one folder per build", place="new"),
+    "cache": Setting(
+        kind=Path, default=Path("~/.cache/jetson-containers"), help="indexes and registry listings", place="new"
+    ),
     "registries": Setting(
         kind=list,
         default=[
@@ -61,9 +74,10 @@ OPTIONS: dict[str, Setting] = {
             "docker.io/ollama/ollama",
         ],
         help="where autotag looks, in order: REGISTRY/NAMESPACE, or a repository of facts/images.yaml",
+        form=_REGISTRY,
     ),
     "insecure_registries": Setting(
-        kind=list, default=[], help="registries spoken to over plain HTTP (loopback always is)"
+        kind=list, default=[], help="registries spoken to over plain HTTP (loopback always is)", form=_REGISTRY
     ),
     "offline": Setting(kind=bool, default=False, help="do not use the network", env=("HF_HUB_OFFLINE",)),
     "ca_bundle": Setting(
@@ -71,11 +85,22 @@ OPTIONS: dict[str, Setting] = {
         default=None,
         help="certificates to trust during builds, mounted for the build only",
         env=("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        place="file",
     ),
     "wheelhouse": Setting(
-        kind=Path, default=None, help="directory of wheels that pip prefers during builds", env=("PIP_FIND_LINKS",)
+        kind=Path,
+        default=None,
+        help="directory of wheels that pip prefers during builds",
+        env=("PIP_FIND_LINKS",),
+        place="directory",
     ),
-    "index_url": Setting(kind=str, default="", help="package index pip uses during builds", env=("PIP_INDEX_URL",)),
+    "index_url": Setting(
+        kind=str,
+        default="",
+        help="package index pip uses during builds: http://… or https://…",
+        env=("PIP_INDEX_URL",),
+        form=r"https?://[^\s/]+\S*",
+    ),
     "mirrors": Setting(
         kind=dict,
         default={},
@@ -83,19 +108,35 @@ OPTIONS: dict[str, Setting] = {
         "for apt, files, registries, npm, crates, hub; without credentials",
     ),
     "model_aliases": Setting(
-        kind=list, default=[], help="your own names of models, each NAME=MODEL: coder=ollama://qwen2.5-coder:7b"
+        kind=list,
+        default=[],
+        help="your own names of models, each NAME=MODEL: coder=ollama://qwen2.5-coder:7b",
+        form=r"[^=]+=.+",
     ),
     "cuda_source": Setting(
-        kind=str, default="apt", help="where CUDA 13 comes from: apt (NVIDIA's repository) or wheels (the Python index)"
+        kind=str,
+        default="apt",
+        help="where CUDA 13 comes from: apt (NVIDIA's repository) or wheels (the Python index)",
+        choices=("apt", "wheels"),
     ),
-    "engine": Setting(kind=str, default="auto", help="builder: auto, bake, buildx, buildkit or legacy"),
+    "engine": Setting(
+        kind=str,
+        default="auto",
+        help="builder: auto, bake, buildx, buildkit or legacy",
+        choices=("auto", "bake", "buildx", "buildkit", "legacy"),
+    ),
     "podman": Setting(
         kind=bool, default=False, help="run and llm start containers with Podman instead of Docker; builds need Docker"
     ),
     "stage_registry": Setting(
-        kind=str, default="", help="REGISTRY/NAMESPACE where builds look for stages by key, and push them"
+        kind=str,
+        default="",
+        help="REGISTRY/NAMESPACE where builds look for stages by key, and push them",
+        form=_REGISTRY,
     ),
-    "jobs": Setting(kind=int, default=0, help="stages built at the same time; 0: as memory and cores allow"),
+    "jobs": Setting(
+        kind=int, default=0, help="stages built at the same time; 0: as memory and cores allow", most=10_000
+    ),
     "allow_install": Setting(kind=bool, default=False, help="let root install what making a base image needs"),
     "least_privilege": Setting(
         kind=bool,
@@ -108,12 +149,14 @@ OPTIONS: dict[str, Setting] = {
         default=None,
         help="public key (cosign.pub) by which a registry must have signed what is taken from it: what run and llm "
         "start, autotag chooses, and builds stand on or pull",
+        place="file",
     ),
     "sign_key": Setting(
         kind=Path,
         default=None,
         help="private key (cosign.key) that signs what push, build and a farm's worker push to a registry; its "
         "password is asked for, or that of COSIGN_PASSWORD",
+        place="file",
     ),
     "check_requests": Setting(
         kind=bool,
@@ -121,8 +164,10 @@ OPTIONS: dict[str, Setting] = {
         help="requests to the servers of llama.cpp, vLLM, MLC and LMDeploy are checked in front of them, as our own "
         "servers check theirs: origin, key, size, time; false: they go to these servers themselves",
     ),
-    "base": Setting(kind=str, default="", help="base image instead of the platform's own"),
-    "stop_timeout": Setting(kind=int, default=20, help="seconds a registry or index may take to answer"),
+    "base": Setting(kind=str, default="", help="base image instead of the platform's own", form=r"[^\s-]\S*"),
+    "stop_timeout": Setting(
+        kind=int, default=20, help="seconds a registry or index may take to answer", least=1, most=86_400
+    ),
 }
 
 
@@ -248,7 +293,7 @@ def change_file(path: Path, name: str, value: str | None) -> None:
     import yaml
 
     if value is not None:
-        _convert(name, value, "the command line")
+        value = _lasting(name, value)
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     if before:
         _read_yaml(path)
@@ -256,7 +301,26 @@ def change_file(path: Path, name: str, value: str | None) -> None:
     if value is not None:
         # What YAML would read as a number, a truth value or a list stays the text that was given.
         lines.append(yaml.safe_dump({name: value}, allow_unicode=True, width=10_000).rstrip("\n"))
-    write_atomically(path, "".join(f"{line}\n" for line in lines), mode=0o644)
+    mode = path.stat().st_mode & 0o777 if path.is_file() else 0o644
+    if path != SYSTEM_FILE and re.search(r"://[^/\s]*@", value or ""):
+        mode &= 0o600  # a password is for its user alone
+    write_atomically(path, "".join(f"{line}\n" for line in lines), mode=mode)
+
+
+def _lasting(name: str, value: str) -> str:
+    """A value as it may stand in a file: one that can be used, and means the same in each directory."""
+    option, used = OPTIONS[name], _convert(name, value, "the command line")
+    if option.kind is not Path or used is None:
+        return value
+    there = {"file": used.is_file, "directory": used.is_dir, "new": lambda: used.is_dir() or not used.exists()}
+    try:
+        wrong = option.place and not there[option.place]()
+    except OSError:  # where this user may not look
+        wrong = False
+    if wrong:
+        kind = "file" if option.place == "file" else "directory"
+        raise ConfigError(f"`{value}` is not a {kind}, which `{name}` has to be", hint=f"{name}: {option.help}")
+    return value if value.startswith("~") else str(used.absolute())
 
 
 def _without(lines: list[str], name: str) -> list[str]:
@@ -307,25 +371,26 @@ def _from_env(source: Mapping[str, str], prefix: str) -> dict[str, Value]:
                 continue  # PIP_FIND_LINKS may also be a URL or several; only a directory can be a wheelhouse
             if name == "ca_bundle" and variable != own and not Path(raw).is_file():
                 continue
-            found[name] = Value(_convert(name, raw, origin), origin)
+            found[name] = Value(_convert(name, raw, origin, own=variable == own), origin)
             break
     return found
 
 
-def _convert(name: str, raw: Any, origin: str) -> Any:
+def _convert(name: str, raw: Any, origin: str, *, own: bool = True) -> Any:
+    """The value of a setting; `own`: of a variable or file of ours, not of another program's variable."""
     option = OPTIONS[name]
     try:
         if option.kind is bool:
             return _to_bool(raw)
         if option.kind is int:
-            return _to_count(raw)
+            return _to_count(raw, option)
         if option.kind is Path:
             return Path(_one_line(raw)).expanduser() if raw not in (None, "") else None
         if option.kind is dict:
             return mirrors.parse(raw)
         if option.kind is list:
-            return _package_dirs(raw) if name == "package_dirs" else _to_list(raw)
-        return str(raw)
+            return _package_dirs(raw) if name == "package_dirs" else [_of_form(each, option) for each in _to_list(raw)]
+        return _of_form(str(raw), option) if own else str(raw)
     except (
         TypeError,
         ValueError,
@@ -333,15 +398,26 @@ def _convert(name: str, raw: Any, origin: str) -> Any:
         RuntimeError,
     ) as error:  # RuntimeError: a `~` without a home directory
         raise ConfigError(
-            f"{origin}: `{raw}` is not a valid value for `{name}`", hint=f"{name}: {option.help}"
+            f"{origin}: `{shown(str(raw))}` is not a valid value for `{name}`", hint=f"{name}: {option.help}"
         ) from error
 
 
 def _one_line(raw: Any) -> str:
+    """A text that ends up in command lines: an option of another program is none. Raises ValueError."""
     text = str(raw)
-    if any(letter in text for letter in "\n\r\t\0"):
+    if text.startswith("-") or _UNSPOKEN.search(text):
         raise ValueError(text)
     return text
+
+
+def _of_form(value: Any, option: Setting) -> Any:
+    """A text as its setting wants it; "" stands for none. Raises ValueError."""
+    if not isinstance(value, str) or not value:
+        return value
+    fits = value in option.choices if option.choices else re.fullmatch(option.form or ".*", value)
+    if not fits:
+        raise ValueError(value)
+    return _one_line(value)
 
 
 def _to_list(raw: Any) -> list[Any]:
@@ -380,9 +456,9 @@ def _current_directory() -> Path | None:
         return None
 
 
-def _to_count(raw: Any) -> int:
+def _to_count(raw: Any, option: Setting) -> int:
     number = int(raw)
-    if number < 0:
+    if not option.least <= number <= option.most:
         raise ValueError(raw)
     return number
 

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jetson_containers.core import files
 from jetson_containers.core.errors import NotReadyError, command
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def run_with(webcams: Webcams, start: Callable[[], int], console: Console, *, se
     running: list[subprocess.Popen[bytes]] = []
     try:
         for number, argv in enumerate(webcams.streams):
-            with (logs / f"gst-launch-process_{number}.txt").open("wb") as log:
+            with files.open_no_link(logs / f"gst-launch-process_{number}.txt", "wb") as log:
                 # A session of its own: Ctrl-C is for the container, and the pipelines end after it.
                 running.append(
                     subprocess.Popen(

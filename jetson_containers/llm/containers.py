@@ -17,9 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from jetson_containers.core import json_text
+from jetson_containers.core import files, json_text
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, UsageError, command
-from jetson_containers.core.files import make_data_directory
 from jetson_containers.core.secrets import Redactor
 from jetson_containers.engine import argv, bridge, owner
 from jetson_containers.launch.podman import PODMAN_NETWORK
@@ -139,7 +138,7 @@ class Containers:
             self.console.detail(notice.text)
         if planned.data is not None and not self.dry_run:
             for folder in ("", *planned.folders):
-                make_data_directory(planned.data / folder)
+                files.make_data_directory(planned.data / folder)
             if least:
                 hand_over(planned.data)
         return planned
@@ -260,7 +259,7 @@ def log_of(settings: Settings, name: str) -> Path:
     log = settings.path("logs") / "llm" / f"{name}.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.open("ab").close()
+        files.open_no_link(log, "ab").close()
     except OSError as error:
         if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise
@@ -279,7 +278,7 @@ def running(planned: Launch, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     claim(planned)
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**without_tokens(os.environ), **planned.env_additions}
-    with terminate_on_signals(), log.open("wb") as out, subprocess.Popen(
+    with terminate_on_signals(), files.open_no_link(log, "wb") as out, subprocess.Popen(
         planned.argv, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C is ours: it ends an answer, not the server
     ) as process:  # fmt: skip

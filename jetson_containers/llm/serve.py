@@ -335,7 +335,8 @@ def _wait_for(planned: Launch, client: OpenAIClient, health: str, context: LlmCo
                 session.wait_until_ready(client, health, waiting, log)
         except StepError:
             log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_text(_logs_of(planned), encoding="utf-8")
+            with files.open_no_link(log, "w", encoding="utf-8") as file:
+                file.write(_logs_of(planned))
             # What `docker wait` prints is the status of the server; its own is 0.
             ended = waiting.stdout.read().strip() if waiting.poll() is not None and waiting.stdout else ""
             raise session.server_failed(int(ended) if is_number(ended) else None, log) from None

@@ -217,7 +217,7 @@ class Filler:
                 return
             goes_on = bool(start) and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {start}-")
             length, arrived = answer.headers.get("Content-Length", ""), 0
-            with partial.open("ab" if goes_on else "wb") as file:
+            with files.open_no_link(partial, "ab" if goes_on else "wb") as file:
                 while block := _read(answer, 1 << 20):
                     file.write(block)
                     arrived += len(block)

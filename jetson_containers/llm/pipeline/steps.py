@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shlex
 import time
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jetson_containers.core import diagnosis, files
 from jetson_containers.core.console import human_bytes, human_seconds
 from jetson_containers.core.errors import StepError, UsageError
+from jetson_containers.hub.transfer.owner import opened
 from jetson_containers.llm.pipeline import manifest
 from jetson_containers.llm.pipeline.types import (
     CommandStep,
@@ -236,7 +238,9 @@ class Pipeline:
             made.rename(output)
             return
         for name in set(before.files if before else ()) - set(names):
-            (output / name).unlink(missing_ok=True)  # such as a shard more than there are now
+            place = output / name  # such as a shard more than there are now
+            with contextlib.suppress(FileNotFoundError), opened(place.parent) as folder:
+                os.unlink(place.name, dir_fd=folder)
         files.move_into(made, output, names)
 
     @contextlib.contextmanager

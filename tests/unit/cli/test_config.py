@@ -41,6 +41,51 @@ def test_config_set_makes_the_file(own: Path, capsys: pytest.CaptureFixture[str]
     assert (said["setting"], said["value"], said["origin"]) == ("stop_timeout", 7, str(own))
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("index_url", "ftp://x"), ("index_url", "nonsense"), ("index_url", "https://x/\n-i https://y"),
+        ("jobs", "-1"), ("jobs", "9" * 20), ("stop_timeout", "0"), ("upstream_days", "-5"),
+        ("engine", "nonsense"), ("cuda_source", "nonsense"),
+        ("stage_registry", "http://x"), ("stage_registry", "-x"), ("registries", "a,http://x"),
+        ("insecure_registries", "https://x/"), ("base", "--privileged"), ("base", "two words"),
+        ("upstream", "--upload-pack=x"), ("upstream", "a\x1b[31m"), ("data", "--x"),
+        ("model_aliases", "nonsense"), ("model_aliases", "=x"), ("mirrors", '{"python": "ftp://x"}'),
+        ("verify_key", "/nowhere"), ("sign_key", "/etc"), ("ca_bundle", "/nowhere"), ("data", "/etc/passwd"),
+        ("packages", "/nowhere"), ("wheelhouse", "/nowhere"),
+    ],
+)  # fmt: skip
+def test_config_set_takes_nothing_that_cannot_be_used(
+    own: Path, capsys: pytest.CaptureFixture[str], setting: str, value: str
+) -> None:
+    """One error names value and setting, with what the setting wants; nothing is written."""
+    assert main(["config", "set", setting, value]) == 2
+    said = capsys.readouterr().err
+    assert f"`{setting}`" in said
+    assert f"hint: {setting}: " in said
+    assert not own.exists()
+
+
+def test_config_set_writes_paths_that_mean_the_same_everywhere(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is that of the directory in which it was typed; `~` stays for each user's own."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["config", "set", "data", "here"]) == 0
+    assert main(["config", "set", "logs", "~/logs"]) == 0
+    assert own.read_text() == f"data: {tmp_path}/here\nlogs: ~/logs\n"
+
+
+def test_config_set_keeps_passwords_from_others(own: Path) -> None:
+    """A file with a password in an address is its user's alone; the rights of one that was there stay."""
+    assert main(["config", "set", "jobs", "1"]) == 0
+    assert own.stat().st_mode & 0o777 == 0o644
+    assert main(["config", "set", "index_url", "https://me:secret@index.example/simple"]) == 0
+    assert own.stat().st_mode & 0o777 == 0o600
+    assert main(["config", "set", "jobs", "2"]) == 0
+    assert own.stat().st_mode & 0o777 == 0o600
+
+
 def test_config_get_prints_a_mapping_as_set_takes_it(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A mapping is JSON, which `config set` reads; what is shown to people says what it is for."""
     assert main(["config", "set", "mirrors", "china"]) == 0

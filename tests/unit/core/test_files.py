@@ -112,13 +112,37 @@ def test_make_data_directory_under_sudo_belongs_to_the_caller(tmp_path: Path, mo
     """Make data directory under sudo belongs to the caller."""
     owners: dict[str, tuple[int, int]] = {}
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda path, uid, gid: owners.update({str(path): (uid, gid)}))
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid, **_: owners.update({str(path): (uid, gid)}))
     monkeypatch.setenv("SUDO_UID", "1000")
     monkeypatch.setenv("SUDO_GID", "1001")
     files.make_data_directory(tmp_path / "a" / "b")
     assert owners == {str(tmp_path / "a" / "b"): (1000, 1001), str(tmp_path / "a"): (1000, 1001)}
     files.make_data_directory(tmp_path / "a" / "b")
     assert len(owners) == 2
+
+
+def test_open_no_link_writes_through_none(tmp_path: Path) -> None:
+    """Whoever may write a folder does not choose by a link what is overwritten; new and old files open as usual."""
+    victim, log = tmp_path / "victim", tmp_path / "x.log"
+    victim.write_text("kept")
+    log.symlink_to(victim)
+    for mode in ("w", "wb", "ab", "r+b", "a+"):
+        with pytest.raises(OSError, match="symbolic links"):
+            files.open_no_link(log, mode)
+    assert victim.read_text() == "kept"
+    log.unlink()
+    for text in ("a", "b"):
+        with files.open_no_link(log, "a", encoding="utf-8") as file:
+            file.write(text)
+    assert log.read_text() == "ab"
+
+
+def test_open_lock_makes_nothing_behind_a_link(tmp_path: Path) -> None:
+    """A dangling link in the place of a lock does not make root create what it names."""
+    (tmp_path / "lock").symlink_to(tmp_path / "nologin")
+    with pytest.raises(OSError, match="symbolic links"), files.open_lock(tmp_path / "lock"):
+        pass
+    assert not (tmp_path / "nologin").exists()
 
 
 def test_make_data_directory_refuses_a_file(tmp_path: Path) -> None:

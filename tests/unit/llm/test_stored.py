@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,25 @@ def test_stored_listing_names_what_is_there_with_sizes(context: LlmContext) -> N
     assert {kind: one.intact for kind, one in listed.items()} == {"artefact": None, "intermediate": False}
     remove(listed["intermediate"], context.data)
     assert not full.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may remove files of others")
+def test_stored_remove_follows_no_link_of_another_user(context: LlmContext) -> None:
+    """Who owns the data writes manifests and links there, and root removes no file of its own by them."""
+    victim = context.data / "etc/passwd"
+    victim.parent.mkdir(parents=True)
+    victim.write_text("root")
+    output = context.data / "models/llama_cpp/m"
+    output.parent.mkdir(parents=True)
+    output.symlink_to(victim.parent)
+    os.chown(output, 1234, 1234, follow_symlinks=False)
+    entry = {"passwd": manifest.measure(victim)}
+    facts = {"model": "org/m", "runtime": "llama_cpp"}
+    manifest.write(output, entry, step="quantize", merge=False, key="k", seconds=0, facts=facts)
+    (one,) = listing(context.data, [])
+    with pytest.raises(NotReadyError):
+        remove(one, context.data)
+    assert victim.read_text() == "root"
 
 
 def test_stored_listing_leaves_out_a_deleted_intermediate_file(context: LlmContext) -> None:
