@@ -17,7 +17,14 @@ from jetson_containers.builder import known_base, rootfs
 from jetson_containers.builder.known_base import BaseImage
 from jetson_containers.core import files
 from jetson_containers.core.console import human_bytes
-from jetson_containers.core.errors import DiskSpaceError, NotReadyError, RegistryError, TargetError, command
+from jetson_containers.core.errors import (
+    DiskSpaceError,
+    NotReadyError,
+    RegistryError,
+    TargetError,
+    UsageError,
+    command,
+)
 from jetson_containers.core.process import Children
 from jetson_containers.engine import pull, transfer_progress
 from jetson_containers.engine.interface import BuildRequest
@@ -53,8 +60,9 @@ def ensure(
     """Have a base image in the local store. `base` is the user's `--base`.
 
     `allow_install` lets root install the package tool with apt, which is said aloud. Raises NotReadyError when
-    there is no image and none can be made, RegistryError for a `--base` that cannot be pulled, SignatureError where the
-    setting `verify_key` asks for a signature and what a registry gave has none.
+    there is no image and none can be made, RegistryError for a `--base` that cannot be pulled, UsageError for one whose
+    label names another platform, SignatureError where the setting `verify_key` asks for a signature and what a
+    registry gave has none.
     """
     chosen = base or settings["base"]
     if chosen:
@@ -123,6 +131,9 @@ def _own(reference: str, platform: Platform, engine: Engine, console: Console, s
             f"--base {reference} is an image for {image.architecture}, and the target is {arch}",
             hint=command("docker", "pull", "--platform", platform.docker_platform, reference),
         )
+    odd = known_base.misfit(reference, platform, image.labels) if image.labels.get(labels.PLATFORM) else None
+    if odd:  # a name may be any, and is told with the plan; a label was written by the build that made the image
+        raise UsageError(odd[0], hint=odd[1])
     digest = _digest(image, settings)
     known = known_base.recorded(platform, settings, reference, digest)
     if known is not None:

@@ -1,18 +1,25 @@
 """What the base image of a target was last time, so that plans of it need neither engine nor network.
 
 `base_image.ensure` writes it down. A base that had to be made is of the host's distribution, and the packages of the
-target are those for that one from then on.
+target are those for that one from then on. `misfit` tells of a base that the user chose for another platform.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from packaging.version import Version
+
 from jetson_containers.core import files, json_text
-from jetson_containers.core.errors import TargetError
+from jetson_containers.core.errors import TargetError, UsageError
+from jetson_containers.images import compat
+from jetson_containers.images.labels import PLATFORM
+from jetson_containers.images.name import ImageName
+from jetson_containers.platforms import tables
 from jetson_containers.platforms.platform import default_base_image
 
 if TYPE_CHECKING:
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
 RECORD = "base-images.json"  # in the cache directory
 COPIES = "farm-base"  # repository beside the stages, in which a farm's workers find base images of no registry
 DIGESTS = "loaded-digests.json"  # in the cache directory, by `bundle load`
+NAMED_BY_CUDA = ("cuda", "l4t-cuda")  # NVIDIA's; their tags begin with the CUDA inside: 12.6.0-devel-ubuntu22.04
+WITHOUT_CUDA = ("l4t-base",)  # the tag names the L4T release, but the image holds none of its CUDA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +52,43 @@ class BaseImage:
 def may_stand_in(platform: Platform, distro: str, version: str) -> bool:
     """Whether a base made of this distribution may be taken: any, unless the request names one."""
     return not platform.distro_chosen or (distro, version) == (platform.distro, platform.distro_version)
+
+
+def misfit(reference: str, platform: Platform, labels: Mapping[str, str] | None = None) -> tuple[str, str] | None:
+    """Why a base that the user chose is, by its own words, not for this platform, and what to do; None where it is.
+
+    What is built on it is labeled with this platform. `labels` are those of the image, where it is here; else its name
+    alone is asked. What says nothing fits.
+    """
+    try:
+        name = ImageName.parse(reference)
+    except UsageError:
+        return None  # an image by its ID
+    facts = replace(compat.facts_of(name, {PLATFORM: (labels or {}).get(PLATFORM, "")}), role=None)
+    rule = compat.compatible(facts, platform).rule
+    if rule == "architecture" and facts.machine and facts.machine != platform.machine:
+        return _differs(reference, facts.machine, platform.machine), "give an image for the target's architecture"
+    # releases of one series differ in their CUDA alone, which is asked next
+    if rule == "l4t-class" and facts.l4t and not (platform.l4t and facts.l4t.major == platform.l4t.major):
+        wanted = f"L4T {platform.l4t}" if platform.l4t else f"{platform.arch.value} without L4T"
+        return _differs(reference, f"L4T {facts.l4t}", wanted), f"--target r{facts.l4t}, or another image"
+    cuda = _cuda_inside(name, facts.cuda)
+    if cuda and platform.cuda and cuda != platform.cuda:
+        target = f"r{platform.l4t}" if platform.l4t else platform.arch.value
+        remedy = f"--target {target},cu{cuda.major}{cuda.minor}, or an image with CUDA {platform.cuda}"
+        return _differs(reference, f"CUDA {cuda}", f"CUDA {platform.cuda}"), remedy
+    return None
+
+
+def _differs(reference: str, theirs: str, wanted: str) -> str:
+    return f"the base image {reference} is for {theirs}, and the target is {wanted}"
+
+
+def _cuda_inside(name: ImageName, said: Version | None) -> Version | None:
+    if name.name in WITHOUT_CUDA:
+        return None
+    found = re.match(r"[0-9]{1,2}\.[0-9]{1,2}(?=[.-]|$)", name.tag or "") if name.name in NAMED_BY_CUDA else None
+    return Version(found[0]) if found else tables.series(said) if said else None
 
 
 def recorded(platform: Platform, settings: Settings, chosen: str, digest: str) -> BaseImage | None:

@@ -441,6 +441,7 @@ def _plan_options(app: App, given: BuildArguments) -> PlanOptions:
 
 def assemble_on(app: App, given: BuildArguments, base: BaseImage) -> Assembly:
     """Plan what was asked for on a base image. Raises what `plan.request.assemble` raises."""
+    from jetson_containers.builder import known_base
     from jetson_containers.cli.locked import variables
     from jetson_containers.plan.plan import up_to
     from jetson_containers.plan.request import Request, assemble
@@ -451,7 +452,11 @@ def assemble_on(app: App, given: BuildArguments, base: BaseImage) -> Assembly:
     made = assemble(
         request, base.platform, app.catalog_for, replace(options, base=base.reference), base_digest=base.digest or ""
     )
-    return replace(made, plans=tuple(up_to(plan, given.stage) for plan in made.plans)) if given.stage else made
+    odd = known_base.misfit(options.base, base.platform) if options.base else None
+    plans = made.plans
+    if odd:
+        plans = tuple(replace(plan, notices=(*plan.notices, f"{odd[0]}: {odd[1]}")) for plan in plans)
+    return replace(made, plans=tuple(up_to(plan, given.stage) for plan in plans) if given.stage else plans)
 
 
 def _show(app: App, assembly: Assembly, given: BuildArguments, *, several: bool) -> int:

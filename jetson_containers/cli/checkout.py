@@ -42,13 +42,8 @@ def update(app: App) -> None:
         raise NotReadyError(f"{ROOT} is not a git checkout", hint="update it the way it was installed")
     if app.settings["offline"]:
         raise NotReadyError("offline nothing can be fetched", hint="leave out --offline")
-    argv = ["git", "-C", str(ROOT), "pull", "--ff-only"]
-    try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, text=True, env=_env()
-        )
-    except FileNotFoundError as error:
-        raise NotReadyError("`git` is not on PATH", hint="sudo apt-get install git") from error
+    _check_branch()
+    done = _git("pull", "--ff-only")
     app.console.info(done.stdout.strip())
     if done.returncode != 0:
         raise NotReadyError(
@@ -65,6 +60,32 @@ def _update_upstream(app: App) -> None:
     commit = upstream.renew(app.settings, app.console)
     if app.console.as_json:
         app.console.result_json({"upstream": app.settings["upstream"], "commit": commit})
+
+
+def _check_branch() -> None:
+    """Refuse where git would not know which branch of which repository to take commits from."""
+    branch = _git("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
+    if not branch:
+        raise NotReadyError(
+            f"{ROOT} is at a commit or a tag, not on a branch, so there is nothing newer that belongs to it",
+            hint=f"{errors.command('git', '-C', ROOT, 'checkout', 'BRANCH')}, then again",
+        )
+    if not _git("config", "--get", f"branch.{branch}.merge").stdout.strip():
+        raise NotReadyError(
+            f"{ROOT} is on branch {branch}, which follows no branch of another repository",
+            hint=f"{errors.command('git', '-C', ROOT, 'branch', '--set-upstream-to', 'origin/BRANCH')}, then again",
+        )
+
+
+def _git(*words: str) -> subprocess.CompletedProcess[str]:
+    """What git says of this checkout; its errors go to the terminal."""
+    argv = ["git", "-C", str(ROOT), *words]
+    try:
+        return subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, text=True, env=_env()
+        )
+    except FileNotFoundError as error:
+        raise NotReadyError("`git` is not on PATH", hint="sudo apt-get install git") from error
 
 
 def _env() -> dict[str, str]:

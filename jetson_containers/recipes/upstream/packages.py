@@ -193,7 +193,10 @@ def _build_flags(values: Mapping[str, Any], directory: Directory) -> str:
 
 
 def _tests(values: Mapping[str, Any], path: Path, directory: Directory) -> tuple[str, ...]:
-    tests = tuple(str(item) for item in listed(values.get("test")) if item)
+    written = listed(values.get("test"))
+    if any(isinstance(item, dict | list) for item in written):
+        raise directory.error(f"`test` of `{shown(str(values['name']))}` must be text or a list of texts", "test")
+    tests = tuple(str(item) for item in written if item)
     for test in tests:
         directory.check_path(path / files.program(test), test)
     return tests

@@ -14,7 +14,7 @@ from jetson_containers.builder.known_base import BaseImage
 from jetson_containers.builder.rootfs import Rootfs, RootfsSource
 from jetson_containers.core import settings
 from jetson_containers.core.console import Console
-from jetson_containers.core.errors import NotReadyError, RegistryError, StepError
+from jetson_containers.core.errors import NotReadyError, RegistryError, StepError, UsageError
 from jetson_containers.engine.interface import RunResult
 from jetson_containers.images import labels
 from jetson_containers.platforms.detect import parse_target
@@ -367,6 +367,15 @@ def test_base_image_of_the_user_for_another_architecture_is_refused(config: Sett
     engine.add_image("my/base:1", architecture="arm64")
     with pytest.raises(NotReadyError, match="is an image for arm64, and the target is amd64"):
         base_image.ensure(PC, engine, said.console, config, base="my/base:1")
+
+
+def test_base_image_of_the_user_that_is_labeled_for_another_cuda_is_refused(config: Settings, said: Said) -> None:
+    """An image on it would be labeled with a CUDA that it does not hold."""
+    engine = FakeEngine()
+    said_platform = json.dumps(labels.platform_value(parse_target("r36.4.3,cu128")))
+    engine.add_image("my/base:1", {labels.PLATFORM: said_platform}, architecture="arm64")
+    with pytest.raises(UsageError, match=r"is for CUDA 12\.8, and the target is CUDA 12\.6"):
+        base_image.ensure(JETSON, engine, said.console, config, base="my/base:1")
 
 
 # apt's sources ------------------------------------------------------------------------------------------------------

@@ -76,6 +76,8 @@ def test_base_and_name_of_the_user_are_taken_as_they_are(
     """A base by digest or of a registry with a port, and a name with a tag of its own."""
     plan = planned(capsys, "--base", base, f"--name={name}", "cmake")
     assert (plan["base"], plan["final"]) == (base, image)
+    odd = [note for note in plan["notices"] if "is for L4T 35.2.1, and the target is L4T 36.4.3" in note]  # type: ignore[attr-defined]
+    assert len(odd) == base.count("r35.2.1")
 
 
 def test_packages_of_the_base_are_skipped_by_patterns(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,18 @@ def test_update_takes_new_commits(source: Path, clone: Path, capsys: pytest.Capt
     assert "up to date" in capsys.readouterr().err
 
 
+def test_update_says_where_no_branch_is_followed(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`update` says what is missing where a checkout follows no branch of another repository."""
+    git(clone, "checkout", "-q", "-b", "mine")
+    assert main.main(["update"]) == 4
+    assert "branch mine, which follows no branch" in capsys.readouterr().err
+    git(clone, "checkout", "-q", "--detach")
+    assert main.main(["update"]) == 4
+    said = capsys.readouterr().err
+    assert "not on a branch" in said
+    assert f"git -C {clone} checkout BRANCH" in said
+
+
 def test_update_overwrites_no_commit_of_the_user(source: Path, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`update` overwrites no commit of the user."""
     git(source, "commit", "--allow-empty", "-m", "theirs")

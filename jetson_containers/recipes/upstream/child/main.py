@@ -35,8 +35,8 @@ PACKAGE = HERE.parents[2]  # `jetson_containers`
 MAX_PASSES = 8
 REFUSALS = frozenset({"NetworkRefusedError", "Refused"})  # which say it all themselves
 LEAKED = frozenset(
-    {"copy", "datetime", "fnmatch", "glob", "importlib", "json", "logging", "os", "platform", "pprint", "re", "shutil"}
-    | {"subprocess", "sys", "time", "traceback"}
+    {"copy", "datetime", "fnmatch", "glob", "importlib", "json", "logging", "os", "platform", "pprint", "re", "shlex"}
+    | {"shutil", "subprocess", "sys", "threading", "time", "traceback", "types", "yaml"}
 )
 
 
@@ -130,7 +130,7 @@ class Runner:
             raise DeferredError
         places = sorted(self._known, key=lambda entry: entry[0])
         everything = [item for _, items in places for item in items]
-        here = [item for item in everything if self._is_available(item)]
+        here = [item for item in everything if self.is_available(item)]
         found: dict[str, Any] = {}
         for pattern in patterns or ["*"]:
             matching = [item for item in here if pattern in {"", "*", "all"} or _matches(item, pattern)]
@@ -147,12 +147,29 @@ class Runner:
         tree = next((index for index, root in enumerate(self._roots) if f"{directory}/".startswith(root)), -1)
         return tree, Path(directory).parts
 
-    def _is_available(self, definition: Mapping[str, Any]) -> bool:
+    def is_available(self, definition: Mapping[str, Any]) -> bool:
+        """Whether a definition is enabled and its requirements hold on the target."""
+        from jetson_containers.recipes.upstream.child import availability
+
+        return availability.is_available(definition, self._target())
+
+    def base_image(self) -> str:
+        """The image that builds start from on the target."""
+        from jetson_containers.platforms.platform import default_base_image
+
+        return default_base_image(self._target())
+
+    def repository(self) -> str:
+        """The directory above the packages of the first tree."""
+        root = Path(self._roots[0]) if self._roots else Path(self._directory)
+        return str(root.parent if root.name == "packages" else root)
+
+    def _target(self) -> Platform:
         from jetson_containers.recipes.upstream.child import availability
 
         if self._platform is None:
             self._platform = availability.platform_of(self._facts["exact"])
-        return availability.is_available(definition, self._platform)
+        return self._platform
 
     def _attempt(self, index: int, *, final: bool) -> bool:
         """Run one job; False when it must wait for others."""
@@ -279,7 +296,7 @@ def _install_stub(namespace: Mapping[str, Any], submodules: Sequence[str]) -> Ca
     stub = sys.modules["jetson_containers"]
     modules = {name: types.ModuleType(f"jetson_containers.{name}") for name in submodules}
     sys.modules.update({module.__name__: module for module in modules.values()})
-    stub.__dict__.update(modules, __all__=[*namespace, *submodules], __getattr__=_leaked)
+    stub.__dict__.update(modules, __all__=[*namespace, *submodules, *LEAKED], __getattr__=_leaked)
     del stub.__dict__["logging"]  # upstream's own star imports leave the standard one under this name
 
     def restore() -> None:
@@ -322,12 +339,16 @@ def main() -> None:
     stub = types.ModuleType("jetson_containers")
     stub.__path__ = [str(PACKAGE)]  # so that our own modules are found below the stub
     sys.modules["jetson_containers"] = stub
-    from jetson_containers.recipes.upstream.child import guard
+    from jetson_containers.recipes.upstream.child import guard, helpers
     from jetson_containers.recipes.upstream.child.stub import SUBMODULES, namespace
 
     sys.path[:] = [entry for entry in sys.path if entry != str(HERE)]
     runner = Runner(request, send)
-    names = namespace(request["facts"], runner.environ, runner.find, runner.warn, runner.refused, runner.add)
+    facts, environ = request["facts"], runner.environ
+    names = {
+        **helpers.namespace(facts, environ, runner.repository(), runner.is_available, runner.base_image),
+        **namespace(facts, environ, runner.find, runner.warn, runner.refused, runner.add),
+    }
     runner.restore = _install_stub(names, SUBMODULES)
     os.environ = runner.environ  # type: ignore[assignment] # noqa: B003 - recipes get this one and no other
     _pretend(str(request["facts"]["machine"]))

@@ -67,12 +67,15 @@ def cuda_short_version(cuda_version: Any) -> str:
 def update_dependencies(old: Any, new: Any, warn: Warn) -> list[str]:
     """`old` with each package of `new` in its version: in the place of the same package, else at the end.
 
-    Upstream replaces bare names only, so that two versions of one package stood in the list.
+    Upstream replaces bare names only, so that two versions of one package stood in the list. A bare name is content
+    with any version that is there.
     """
     result = listed(old)
     for wanted in listed(new):
         family = _family(wanted)
         places = [index for index, entry in enumerate(result) if _family(entry) == family]
+        if places and wanted == family:
+            continue
         for index in places:
             if ":" in result[index] and result[index] != wanted:
                 warn(f"`{result[index]}` gives way to `{wanted}`: one image has one version of a package")
@@ -84,21 +87,22 @@ def update_dependencies(old: Any, new: Any, warn: Warn) -> list[str]:
     return result
 
 
-def package_depends(package: dict[str, Any], *depends: Any) -> dict[str, Any]:
-    """The package, which is changed, with further dependencies that it does not have yet."""
+def package_depends(package: dict[str, Any], depends: Sequence[Any], warn: Warn) -> dict[str, Any]:
+    """The package, which is changed, with further dependencies: names, or lists of them."""
     wanted = [item for entry in depends for item in listed(entry)]
-    have = listed(package.get("depends"))
-    package["depends"] = [*have, *(item for item in dict.fromkeys(wanted) if item not in have)]
+    package["depends"] = update_dependencies(package.get("depends"), wanted, warn)
     return package
 
 
-def package_requires(
-    package: dict[str, Any], requires: Any = None, system_arch: Any = None, unless: Any = None
-) -> dict[str, Any]:
-    """The package, which is changed, with a further requirement.
+def package_requires(package: Any, requires: Any = None, system_arch: Any = None, unless: Any = None) -> Any:
+    """The package, or each of a list of them, which is changed, with a further requirement.
 
     An architecture is not added where the package names one already, and nothing is where it has one of `unless`.
     """
+    if isinstance(package, list | tuple):
+        for entry in package:
+            package_requires(entry, requires, system_arch, unless)
+        return package
     have = [str(item) for item in listed(package.get("requires"))]
     wanted = [str(item) for item in (*listed(requires), *listed(system_arch))]
     if any(item.lstrip("=!") in ARCHES for item in have):
@@ -139,7 +143,7 @@ def namespace(
     def get_cuda_arch(l4t_version: Any = None, cuda_version: Any = None, format: Any = list) -> Any:  # noqa: A002
         del l4t_version, cuda_version
         arches = list(facts["sm"])
-        return ";".join(map(str, arches)) if format is str else arches
+        return ";".join(f"{arch / 10:.1f}" for arch in arches) if format is str else arches
 
     def short_version(cuda_version: Any = None) -> str:
         return cuda_short_version(cuda_version or result["CUDA_VERSION"])
@@ -147,11 +151,14 @@ def namespace(
     def depends_updated(old: Any, new: Any) -> list[str]:
         return update_dependencies(old, new, warn)
 
+    def depends_added(package: dict[str, Any], *depends: Any) -> dict[str, Any]:
+        return package_depends(package, depends, warn)
+
     result.update(
         find_package=find_package,
         find_packages=find_packages,
         update_dependencies=depends_updated,
-        package_depends=package_depends,
+        package_depends=depends_added,
         package_requires=package_requires,
         cuda_short_version=short_version,
         get_cuda_arch=get_cuda_arch,
@@ -160,13 +167,21 @@ def namespace(
     result.update({f"get_{name.lower()}": _getter(result[name]) for name in _GETTERS})
     result.update({name: _offline(name, refused) for name in _NETWORK_HELPERS})
     result.update({name: _empty_handed(name, refused) for name in _PATIENT_HELPERS})
-    result.update({f"log_{level}": _silent for level in ("debug", "info", "status", "success", "verbose", "versions")})
+    result.update(dict.fromkeys(_SILENT, _silent), colorize=_plain)
     result.update({f"log_{level}": _warner(warn) for level in ("warning", "error")})
     return result
 
 
 # Of these upstream has a function each that tells the value.
 _GETTERS = ("L4T_VERSION", "JETPACK_VERSION", "CUDA_VERSION", "LSB_RELEASE", "PYTHON_VERSION")
+# What recipes tell those who watch, and nobody watches here.
+_SILENT = (
+    *(
+        f"log_{kind}"
+        for kind in ("block", "config", "debug", "info", "status", "success", "table", "verbose", "versions")
+    ),
+    *("cprint", "pprint_debug", "print_log"),
+)
 # Without the network upstream's helpers of the first kind raise a RuntimeError, those of the second return None.
 _NETWORK_HELPERS = (
     "get_json_value_from_url",
@@ -221,6 +236,10 @@ def _asked(name: str, args: Sequence[object], refused: Warn) -> str:
 
 def _silent(*_: object, **__: object) -> None:
     pass
+
+
+def _plain(text: Any, *_: object, **__: object) -> str:
+    return str(text)
 
 
 def _warner(warn: Warn) -> Callable[..., None]:

@@ -153,6 +153,8 @@ def test_config_py_sees_the_target(tmp_path: Path, where: Platform, values: str)
         ("update_dependencies(['torch', 'cuda'], 'torch:2.6')", ["torch:2.6", "cuda"]),
         ("update_dependencies(['llvm:22'], ['llvm:20'])", ["llvm:20"]),
         ("update_dependencies('a', ['b'])", ["a", "b"]),
+        ("update_dependencies(['torch:2.6', 'cuda'], ['torch'])", ["torch:2.6", "cuda"]),
+        ("package_depends({'depends': ['torch', 'cuda']}, 'torch:2.6')['depends']", ["torch:2.6", "cuda"]),
         ("package_depends({'depends': 'a'}, 'b', ['c', 'a'])['depends']", ["a", "b", "c"]),
         (
             "package_requires({'requires': '>=34'}, '<36', system_arch='aarch64')['requires']",
@@ -160,8 +162,47 @@ def test_config_py_sees_the_target(tmp_path: Path, where: Platform, values: str)
         ),
         ("package_requires({'requires': ['x86_64']}, system_arch='aarch64')['requires']", ["x86_64"]),
         ("package_requires({'requires': ['>=36']}, 'cu126', unless='>=36')['requires']", [">=36"]),
+        (
+            "[p['requires'] for p in package_requires([{}, {'requires': 'x86_64'}], system_arch='aarch64')]",
+            [["aarch64"], ["x86_64"]],
+        ),
+        ("[p['requires'] for p in package_requires(({}, [{}]), '>=36')[1]]", [[">=36"]]),
+        ("[get_env('NOBODY_SET', 7), get_env(['NOBODY_SET', 'PEOPLE']), get_env('PEOPLE', type=int)]", [7, "9", 9]),
+        (
+            "[get_env_flag('NOBODY_SET'), get_env_flag('PEOPLE', True), to_bool('Off'), to_bool('enabled')]",
+            [False, True, False, True],
+        ),
+        (
+            "[check_arch('aarch64'), check_arch('arm64'), check_arch('x86_64'), 'amd64' in SYSTEM_ARCH_LIST]",
+            [True, True, False, True],
+        ),
+        (
+            "[check_requirement('>=36'), check_requirement('>=cu128'), check_requirements({'requires': ['<36']})]",
+            [True, False, False],
+        ),
+        (
+            "[get_l4t_base(), get_dir('Data')[-4:], get_dir('a', '/x'), get_dir('repo') == get_repo_dir()]",
+            ["ubuntu:22.04", "data", "/x/a", True],
+        ),
+        (
+            "[str(DEFAULT_PYTHON_VERSIONS[LSB_RELEASE]), Version('1.10').minor, L4T_VERSION in SpecifierSet('>=36')]",
+            ["3.10", 10, True],
+        ),
+        (
+            "[validate_dict({'notes': 1}), validate_dict({'x': 1}), validate_lists({'test': 'a.py'})['test']]",
+            [True, False, ["a.py"]],
+        ),
+        (
+            "group_packages({'a': {'group': 'g'}, 'b': {}}, 'group', 'none')",
+            {"g": {"a": {"group": "g"}}, "none": {"b": {}}},
+        ),
+        # what a star import brings besides: modules and the silent part of the log
+        (
+            "[os.sep, re.sub('a', 'b', 'a'), copy.copy('c'), shlex.quote('d e'), colorize('f', 'red'), print_log('g')]",
+            ["/", "b", "c", "'d e'", "f", None],
+        ),
         ("[cuda_short_version(), cuda_short_version('12.4')]", ["cu126", "cu124"]),
-        ("[get_cuda_arch(), get_cuda_arch(format=str)]", [[87], "87"]),
+        ("[get_cuda_arch(), get_cuda_arch(format=str)]", [[87], "8.7"]),
         ("sorted(find_packages(['b*', 'a'], skip=['bb']))", ["a", "ba"]),
         (
             "[find_package(name)['name'] for name in ('alias-of-a', 'a*', 'b?', '[!a]*')]",
@@ -171,8 +212,11 @@ def test_config_py_sees_the_target(tmp_path: Path, where: Platform, values: str)
         ("[sorted(find_packages(all)) for all in ('', 'all', '*', [''], [])].count(['a', 'ba', 'bb'])", 5),
     ],
 )
-def test_config_py_helpers_give_what_upstreams_do(tmp_path: Path, expression: str, value: object) -> None:
+def test_config_py_helpers_give_what_upstreams_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expression: str, value: object
+) -> None:
     """The helpers give what upstream's do."""
+    monkeypatch.setenv("PEOPLE", "9")
     code = f"from jetson_containers import *\nimport json\npackage['docs'] = json.dumps({expression})\n"
     others = {"h/a/Dockerfile": "alias: alias-of-a", "h/ba/config.py": "", "h/bb/Dockerfile": "docs: x",
               "h/bc/config.py": "package['disabled'] = True"}  # fmt: skip

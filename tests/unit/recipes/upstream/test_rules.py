@@ -249,6 +249,8 @@ BROKEN = {
     "illegal-name": ({"config.py": "package['name'] = 'a b'"}, "config.py", 1, "`a b` is not a package name"),
     "illegal-alias": ({"config.py": "package['alias'] = ['a/b']"}, "config.py", 1, "`a/b` is not a package name"),
     "args-as-list": ({"config.py": "package['build_args'] = ['A=1']"}, "config.py", 1, "must map names to values"),
+    "test-with-a-mapping": ({"Dockerfile": "test: {quick: check.py}", "config.py": ""}, "Dockerfile", 2,
+        "`test` of `test-with-a-mapping` must be text or a list"),
     "path-nowhere": ({"config.py": "package['path'] = 'nowhere'"}, "config.py", 1, "/nowhere`, which is not a dir"),
 }  # fmt: skip
 
