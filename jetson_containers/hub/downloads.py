@@ -15,6 +15,7 @@ from jetson_containers.core.errors import (
     StepError,
     UsageError,
 )
+from jetson_containers.hub.host_owner import HostOwner, owner_of
 from jetson_containers.hub.transfer import errors
 from jetson_containers.hub.transfer.credentials import Token, find_token
 from jetson_containers.hub.transfer.explain import not_cached
@@ -60,7 +61,11 @@ def download(
 
 
 class HostDownloader(Downloader):
-    """The transfer with what only the host does: look into a file that is not here."""
+    """The transfer with what only the host does: look into a file that is not here, and follow no link of others."""
+
+    @property
+    def _owner(self) -> HostOwner:
+        return owner_of(self.options.cache, self._env)
 
     def head(self, listing: RepositoryListing, name: str, read: Callable[[bytes], T], longest: int) -> T:
         """What `read` makes of the first bytes of a file: more of them until it raises no ValueError, or of `longest`.

@@ -57,7 +57,7 @@ def user_of(data: Path) -> str:
     if os.geteuid() != 0:
         return f"{os.getuid()}:{os.getgid()}"
     from jetson_containers.hub.downloads import translate_errors
-    from jetson_containers.hub.transfer.owner import owner_of
+    from jetson_containers.hub.host_owner import owner_of
 
     with translate_errors():
         owner = owner_of(data)
@@ -69,7 +69,7 @@ def hand_over(data: Path) -> None:
     if os.geteuid() != 0:
         return
     from jetson_containers.hub.downloads import translate_errors
-    from jetson_containers.hub.transfer.owner import owner_of
+    from jetson_containers.hub.host_owner import owner_of
 
     with translate_errors():
         owner = owner_of(data)

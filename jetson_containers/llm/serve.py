@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jetson_containers.core import files
 from jetson_containers.core.errors import InterruptedByUserError, NotReadyError, StepError, UsageError
 from jetson_containers.core.text import is_number
-from jetson_containers.hub.transfer.owner import owner_of
+from jetson_containers.hub.host_owner import owner_of
 from jetson_containers.llm import (
     checked_requests,
     containers,

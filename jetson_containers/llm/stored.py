@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError, command
 from jetson_containers.hub import cache
-from jetson_containers.hub.transfer.owner import opened
+from jetson_containers.hub.host_owner import opened
 from jetson_containers.llm.pipeline.manifest import below, path_for, read
 from jetson_containers.sources import downloaded
 

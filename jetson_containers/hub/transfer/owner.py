@@ -6,9 +6,7 @@ Directories and files are given away as they are made, not at the end, so that a
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING
 from .errors import USAGE, DownloadError, is_number
 
 if TYPE_CHECKING:
-    from typing import Iterator, Mapping
+    from typing import Mapping
 
 VARIABLE = "JETSON_CONTAINERS_OWNER"  # UID[:GID], for a directory whose owner says nothing
 
@@ -45,67 +43,14 @@ class Owner:
             self.take(folder)
 
     def chown_leftovers(self, folder: Path) -> None:
-        """Give away what an earlier run left to root below a directory; nothing that only a link made a part of it."""
-        if self.uid is None:
+        """Give away what an earlier run left to root below a directory."""
+        if self.uid is None or not folder.is_dir():
             return
-        with contextlib.suppress(OSError, RecursionError), opened(folder) as top:
-            for _, _, names, place in os.fwalk(dir_fd=top):
-                if os.fstat(place).st_uid == 0:
-                    self._take_below(place, "")
-                for name in names:
-                    self._take_below(place, name)
-
-    def _take_below(self, place: int, name: str) -> None:
-        """Give away what root owns in an open directory, "" for the directory itself."""
-        group = -1 if self.gid is None else self.gid
-        with contextlib.suppress(OSError):
-            if not name:
-                os.fchown(place, self.uid or 0, group)
-                return
-            found = os.stat(name, dir_fd=place, follow_symlinks=False)
-            if found.st_uid == 0 and (found.st_nlink == 1 or not stat.S_ISREG(found.st_mode)):
-                os.chown(name, self.uid or 0, group, dir_fd=place, follow_symlinks=False)
-
-
-@contextlib.contextmanager
-def opened(folder: Path) -> Iterator[int]:
-    """A directory by its descriptor. For root, raises PermissionError where a link leads to one of somebody else.
-
-    Root works in directories of users, who may put links there, to any directory of the machine and at any moment:
-    one leads only to what whoever put it there owns, or what lies in his directory.
-    """
-    descriptor = os.open(str(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if os.geteuid() == 0:
-            real, makers = _resolved(folder)
-            owners = {os.fstat(descriptor).st_uid, os.stat("..", dir_fd=descriptor).st_uid}
-            if makers - owners or os.readlink(f"/proc/self/fd/{descriptor}") != real:
-                raise PermissionError(errno.EPERM, "a link of another user leads there", str(folder))
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _resolved(folder: Path) -> tuple[str, set[int]]:
-    """Where a directory really is, and the users but root who may have made a link on the way.
-
-    Of a link that root made: who owns the directory in which it stands, since root of a container writes there too.
-    """
-    real, rest, makers = os.sep, list(reversed(folder.absolute().parts[1:])), set()
-    for _ in range(1000):
-        if not rest:
-            break
-        part = rest.pop()
-        place = os.path.normpath(os.path.join(real, part))  # noqa: PTH118 - nothing but text
-        found = os.lstat(place)
-        if stat.S_ISLNK(found.st_mode):
-            makers.add(found.st_uid or os.lstat(real).st_uid)
-            target = Path(os.readlink(place))
-            rest += [each for each in reversed(target.parts) if each != os.sep]
-            real = os.sep if target.is_absolute() else real
-        else:
-            real = place
-    return real, makers - {0}
+        for root, _, names in os.walk(str(folder)):
+            for path in [Path(root), *(Path(root, name) for name in names)]:
+                with contextlib.suppress(OSError):
+                    if path.lstat().st_uid == 0:
+                        self.take(path)
 
 
 def owner_of(cache: Path, env: Mapping[str, str] | None = None) -> Owner:

@@ -160,7 +160,7 @@ class CachedRepository:
     def lock(self, entry: RepositoryFile, waiting: Callable[[], None], pause: Callable[[], None]) -> Iterator[None]:
         """Keep other downloads of the same file out, the library's too: it takes the same lock."""
         path = self._lock_of(entry)
-        descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o664)
+        descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT, 0o664)
         self._owner.take(path)
         try:
             told = False

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jetson_containers.core import diagnosis, files
 from jetson_containers.core.console import human_bytes, human_seconds
 from jetson_containers.core.errors import StepError, UsageError
-from jetson_containers.hub.transfer.owner import opened
+from jetson_containers.hub.host_owner import opened
 from jetson_containers.llm.pipeline import manifest
 from jetson_containers.llm.pipeline.types import (
     CommandStep,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from jetson_containers.core.console import Console
-    from jetson_containers.hub.transfer.owner import Owner
+    from jetson_containers.hub.host_owner import HostOwner
     from jetson_containers.llm.pipeline.manifest import Manifest, ManifestEntry
     from jetson_containers.llm.pipeline.types import Step
 
@@ -211,10 +211,10 @@ class Pipeline:
         owner.chown_leftovers(output)
         return written.size
 
-    def _owner(self) -> Owner:
+    def _owner(self) -> HostOwner:
         """Whose the outputs are: root leaves nothing that the owner of the data directory cannot remove."""
         from jetson_containers.hub.downloads import translate_errors
-        from jetson_containers.hub.transfer.owner import owner_of
+        from jetson_containers.hub.host_owner import owner_of
 
         with translate_errors():
             return owner_of(self.data)

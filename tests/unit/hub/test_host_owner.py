@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.hub.transfer.owner import Owner, opened
+from jetson_containers.hub.host_owner import HostOwner, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +40,8 @@ def owners(folder: Path) -> set[int]:
 def test_owner_gets_nothing_that_a_link_leads_to(data: Path, maker: int) -> None:
     """A link in the user's directory cannot make root give away a directory of root's, nor what lies below it."""
     link(data / "models", data.parent / "etc", maker)
-    Owner(USER, USER).chown_leftovers(data / "models")
-    Owner(USER, USER).chown_leftovers(data / "models/below")
+    HostOwner(USER, USER).chown_leftovers(data / "models")
+    HostOwner(USER, USER).chown_leftovers(data / "models/below")
     assert owners(data.parent / "etc") == {0}
     with pytest.raises(PermissionError), opened(data / "models"):
         pass
@@ -52,7 +52,7 @@ def test_owner_gets_nothing_behind_a_link_amid_the_tree(data: Path) -> None:
     (data / "models").mkdir()
     (data / "models/a").symlink_to(data.parent / "etc")
     (data / "models/b").symlink_to(data.parent / "etc/below/shadow")
-    Owner(USER, USER).chown_leftovers(data / "models")
+    HostOwner(USER, USER).chown_leftovers(data / "models")
     assert owners(data.parent / "etc") == {0}
     assert (data / "models").stat().st_uid == USER
     assert (data / "models/b").lstat().st_uid == USER
@@ -62,7 +62,7 @@ def test_owner_gets_no_file_that_has_another_name(data: Path) -> None:
     """A hard link is the file itself, which may be root's elsewhere."""
     (data / "models").mkdir()
     os.link(data.parent / "etc/below/shadow", data / "models/mine")
-    Owner(USER, USER).chown_leftovers(data / "models")
+    HostOwner(USER, USER).chown_leftovers(data / "models")
     assert (data / "models/mine").stat().st_uid == 0
 
 
@@ -71,10 +71,10 @@ def test_owner_gets_what_lies_on_a_disk_of_theirs(data: Path) -> None:
     disk = data.parent / "disk"
     (disk / "models/m").mkdir(parents=True)
     os.chown(disk / "models", USER, USER)
-    Owner(USER, USER).chown_leftovers(link(data / "models", disk / "models"))
+    HostOwner(USER, USER).chown_leftovers(link(data / "models", disk / "models"))
     assert owners(disk / "models") == {USER}
     place = link(data.parent / "shared", data.parent / "etc", 0)
-    Owner(USER, USER).chown_leftovers(place / "below")
+    HostOwner(USER, USER).chown_leftovers(place / "below")
     assert owners(data.parent / "etc/below") == {USER}
 
 
