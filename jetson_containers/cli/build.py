@@ -22,7 +22,7 @@ from jetson_containers.cli.build_arguments import (
     chosen_base,
 )
 from jetson_containers.cli.farm_options import access_options, farm_access
-from jetson_containers.cli.keys import signer, take_password
+from jetson_containers.cli.keys import check_key, signer, take_password
 from jetson_containers.core.console import width_of
 from jetson_containers.core.errors import NotReadyError, UsageError
 
@@ -407,6 +407,11 @@ def _check(app: App, given: BuildArguments) -> None:
     if given.push:
         ImageRepository.parse(given.push)
     check_inputs(app.settings["ca_bundle"], app.settings["wheelhouse"])
+    signs = bool(given.push or given.push_stages or given.farm)
+    if app.settings["sign_key"] and not signs and app.settings.origin("sign_key").startswith("--"):
+        app.console.warning("--sign: nothing is pushed, so nothing is signed", "--push, --push-stages or --farm")
+    if signs:
+        check_key(app)
     if given.push_stages and not (given.stage_registry or app.settings["stage_registry"]):
         raise UsageError("--push-stages needs a registry", hint="--stage-registry REGISTRY/NAMESPACE")
     if given.farm:

@@ -11,6 +11,7 @@ from jetson_containers.cli.app import App, command
 from jetson_containers.core import errors, settings
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.core.suggest import did_you_mean
+from jetson_containers.core.text import without_passwords
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +41,11 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+def hidden(value: Any) -> Any:
+    """A value for lists that are sent to others; `config get` prints it as it is."""
+    return without_passwords(value) if isinstance(value, str) else value
+
+
 def _short(value: Any) -> str:
     """The same for people: of a mapping what it is about, since each of its addresses is long."""
     return f"for {', '.join(value)}" if isinstance(value, dict) and value else _text(value) or "-"
@@ -52,7 +58,7 @@ def list_settings(app: App) -> None:
     if app.console.as_json:
         app.console.result_json(
             {
-                name: {"value": value.value, "origin": value.origin, "help": settings.OPTIONS[name].help}
+                name: {"value": hidden(value.value), "origin": value.origin, "help": settings.OPTIONS[name].help}
                 for name, value in sorted(values.items())
             }
         )

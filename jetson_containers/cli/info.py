@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from jetson_containers.cli.app import App, command
+from jetson_containers.cli.config import hidden
 from jetson_containers.core.console import human_bytes
 
 
@@ -36,7 +37,7 @@ def info(app: App, *, show_config: bool) -> None:
 def _config(app: App) -> None:
     values = app.settings.values
     if app.console.as_json:
-        app.console.result_json({n: {"value": v.value, "origin": v.origin} for n, v in sorted(values.items())})
+        app.console.result_json({n: {"value": hidden(v.value), "origin": v.origin} for n, v in sorted(values.items())})
         return
     rows = [(name, _shown(value.value), value.origin) for name, value in sorted(values.items())]
     app.console.table(("setting", "is", "from"), rows, to_result=True)

@@ -84,6 +84,17 @@ def signer(app: App) -> Signer | None:
     return Signer.of(PrivateKey.read(path, lambda: password(app)), app.settings)
 
 
+def check_key(app: App) -> None:
+    """Look whether what `sign_key` names is a private key, without its password: a dry run needs none.
+
+    Raises UsageError where it is not.
+    """
+    if path := app.settings["sign_key"]:
+        from jetson_containers.signing.keys import check_sealed
+
+        check_sealed(path)
+
+
 def password(app: App, *, twice: bool = False) -> bytes:
     """The password of a private key: that of the environment, else asked for. Raises UsageError without a terminal."""
     given = app.key_password if app.key_password is not None else os.environ.get(PASSWORD)

@@ -26,6 +26,7 @@ from jetson_containers.core.errors import (
     UsageError,
     command,
 )
+from jetson_containers.core.text import without_passwords
 
 # Command → "module:function"; a module is imported only when its command runs, so that autotag starts fast.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -259,9 +260,9 @@ def _fail(error: JetsonError, *, as_json: bool) -> int:
                 {
                     "error": {
                         "kind": type(error).__name__,
-                        "message": error.message,
-                        "hint": error.hint,
-                        "details": list(error.details),
+                        "message": without_passwords(error.message),
+                        "hint": without_passwords(error.hint) if error.hint else error.hint,
+                        "details": [without_passwords(line) for line in error.details],
                         "exit_code": error.exit_code,
                     }
                 }

@@ -17,7 +17,7 @@ from dataclasses import asdict, is_dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import OutputError, ReaderGoneError
-from jetson_containers.core.text import harmless, is_number
+from jetson_containers.core.text import harmless, is_number, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -150,7 +150,8 @@ class Console:
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]], *, to_result: bool = False) -> None:
         """Print aligned columns, as wide as the terminal at most: as a result on stdout, else on stderr."""
-        for line in columns([header, *rows], width_of(self.out if to_result else self.err)):
+        shown = [[without_passwords(cell) for cell in row] for row in rows]
+        for line in columns([header, *shown], width_of(self.out if to_result else self.err)):
             if to_result:
                 self.result(line)
             else:
@@ -170,6 +171,7 @@ class Console:
 
     def _write(self, text: str) -> None:
         """Write a message. One that cannot be written (stream closed, disk full) is dropped, and the work continues."""
+        text = without_passwords(text)
         if self.err is not None:
             with self._lock, contextlib.suppress(OSError):
                 self.err.write(harmless(text) if self.err_is_tty else text)

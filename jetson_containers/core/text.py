@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 # What a terminal obeys instead of showing it, but for line ends, tabs and colors; also marks that turn text around.
+_LOGIN = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+@|(?:(?<=http://)|(?<=https://))[^/\s@]+@")
 _OBEYED = re.compile(r"\x1b(?!\[[0-9;]{0,20}m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 LONGEST_SHOWN = 80  # characters of a value in a message
 LONGEST_NUMBER = 18  # digits: what 64 bits hold
@@ -28,6 +29,15 @@ def harmless(text: str) -> str:
     'a]52;c;eA==b'
     """
     return _OBEYED.sub("", text)
+
+
+def without_passwords(text: str) -> str:
+    """Text for people: of an address with a login the login is hidden, be it a password or a token in place of a name.
+
+    >>> without_passwords("https://me:pass@host/x ssh://me@host")
+    'https://***@host/x ssh://me@host'
+    """
+    return _LOGIN.sub("***@", text) if "@" in text else text
 
 
 def is_number(text: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetson_containers.core.text import without_passwords
 from jetson_containers.registry.http import Transport
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Finding:
     remedy: str = ""
     fix: str = ""
 
+    def __post_init__(self) -> None:
+        """Addresses of proxies, engines and indexes may hold a login, and reports are sent to others."""
+        object.__setattr__(self, "text", without_passwords(self.text))
+        object.__setattr__(self, "remedy", without_passwords(self.remedy))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -89,7 +95,10 @@ class DoctorContext:
         return self.root == Path("/")
 
     def reach(self, url: str) -> str:
-        """The `Date` header of a server's answer. Raises RegistryError where it does not answer."""
+        """The `Date` header of a server's answer, without a login. Raises RegistryError where it does not answer."""
+        scheme, _, rest = url.partition("://")
+        place, slash, path = rest.partition("/")
+        url = f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
         if self.head is not None:
             return self.head(url)
         transport = Transport(

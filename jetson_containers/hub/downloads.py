@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from jetson_containers.core.console import Level
 from jetson_containers.core.errors import (
@@ -60,6 +61,16 @@ def download(
         yield from downloader(settings, console, token=token, **given).download(references)
 
 
+class HostReporter(Reporter):
+    """What is said of a mirror of the hub names its host without the login that its address may hold."""
+
+    login = ""
+
+    def _redact(self, text: str) -> str:
+        text = super()._redact(text)
+        return text.replace(f"{self.login}@", "***@") if self.login else text
+
+
 class HostDownloader(Downloader):
     """The transfer with what only the host does: look into a file that is not here, and follow no link of others."""
 
@@ -106,7 +117,8 @@ def downloader(settings: Settings, console: Console, *, token: str = "", **given
     given.setdefault("cache", cache_of(settings.path("data")))
     given.setdefault("offline", bool(settings["offline"]))
     options = DownloadOptions(**{"endpoint": settings.env.get("HF_ENDPOINT", ""), **given})
-    reporter = Reporter(quiet=console.level == Level.QUIET, stream=console.err, warn=console.warning)
+    reporter = HostReporter(quiet=console.level == Level.QUIET, stream=console.err, warn=console.warning)
+    reporter.login = urlsplit(options.endpoint).netloc.rpartition("@")[0]
     found = Token() if options.offline else find_token(token, settings.env)  # a login may ask the hub for a fresh one
     return HostDownloader(options, found, reporter, env=settings.env)
 

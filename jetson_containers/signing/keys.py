@@ -140,11 +140,9 @@ class PrivateKey:
             import nacl.secret  # noqa: F401 - before anybody is asked for a password
             from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
             from cryptography.hazmat.primitives.serialization import load_der_private_key
-        kind, body = _pem(path, "`cosign.key`, or the .key file of `jetson-containers keys new`")
-        if kind not in {SEALED, _SEALED_BEFORE}:
-            raise _unusable(path, f"it holds a `{kind}`, not an `{SEALED}`", "`cosign import-key-pair` seals a key")
+        sealed_key = check_sealed(path)
         try:
-            key = load_der_private_key(Sealed.parse(body).opened(password()), None)
+            key = load_der_private_key(sealed_key.opened(password()), None)
         except ValueError as error:
             raise _unusable(path, str(error)) from error
         if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
@@ -162,6 +160,17 @@ class PrivateKey:
         from cryptography.hazmat.primitives.hashes import SHA256
 
         return bytes(self.key.sign(payload, ECDSA(SHA256())))
+
+
+def check_sealed(path: Path) -> Sealed:
+    """The private key of a file as it stands there. Raises UsageError for a file that holds none."""
+    kind, body = _pem(path, "`cosign.key`, or the .key file of `jetson-containers keys new`")
+    if kind not in {SEALED, _SEALED_BEFORE}:
+        raise _unusable(path, f"it holds a `{kind}`, not an `{SEALED}`", "`cosign import-key-pair` seals a key")
+    try:
+        return Sealed.parse(body)
+    except ValueError as error:
+        raise _unusable(path, str(error)) from error
 
 
 def new_pair(password: bytes) -> tuple[str, str]:

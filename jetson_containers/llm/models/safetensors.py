@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEADER_LIMIT = 64 << 20  # bytes; a model of 100,000 tensors has about 10 MB
+MOST_TENSORS = 200_000  # of one file, twice those of the largest models as a whole; more would take seconds to read
 
 
 def read(path: Path) -> tuple[Tensor, ...]:
@@ -43,6 +44,8 @@ def parse_begun(head: bytes, origin: str) -> tuple[Tensor, ...]:
         raise UsageError(f"{origin} is not a safetensors file, or damaged: its header would have {length} bytes")
     if len(head) < 8 + length:
         raise ValueError(f"{origin} is damaged: its header ends in the middle (after {len(head)} bytes)")
+    if head.count(b'"data_offsets"', 8, 8 + length) > MOST_TENSORS:
+        raise UsageError(f"{origin} cannot be read: its header lists more than {MOST_TENSORS} tensors")
     try:
         found: Any = json_text.parse(head[8 : 8 + length])
     except ValueError as error:
@@ -64,9 +67,9 @@ def _tensor(name: str, said: Any, origin: str) -> Tensor:
 
 def _counts(found: Any) -> tuple[int, ...] | None:
     """A list of counts; None for anything else."""
-    fine = (
-        isinstance(found, list)
-        and len(found) <= 16
-        and all(type(each) is int and 0 <= each < 1 << 62 for each in found)
-    )
-    return tuple(found) if fine else None
+    if not isinstance(found, list) or len(found) > 16:
+        return None
+    for each in found:  # no generator: there are several numbers for each of 200,000 tensors
+        if type(each) is not int or not 0 <= each < 1 << 62:
+            return None
+    return tuple(found)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jetson_containers.cli.bundle import SCHEMA, _facts
+from jetson_containers.cli.app import App
+from jetson_containers.cli.bundle import SCHEMA, _facts, _load
 from jetson_containers.core.errors import ConfigError
 from jetson_containers.core.parts import PartsReader, PartsWriter
+from jetson_containers.plan import lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,3 +50,13 @@ def test_facts_of_a_bundle_that_lie_are_refused(tmp_path: Path, wrong: dict[str,
     """Other types, no names, and one part many times, which would make an archive of any size of it."""
     with pytest.raises(ConfigError, match="is a bundle of another format"):
         facts(tmp_path, {**SOUND, **wrong})
+
+
+def test_load_of_a_bundle_refuses_a_lock_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock of any size is not read into memory, and nothing is loaded before."""
+    monkeypatch.setattr(lock, "LARGEST", 10)
+    with PartsWriter(tmp_path / "b") as writer:
+        writer.add("lock.json", b" " * 11)
+        writer.finish({**SOUND, "images": []})
+    with pytest.raises(ConfigError, match="its lock is too large"):
+        _load(App(), tmp_path / "b", None)

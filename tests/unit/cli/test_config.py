@@ -86,6 +86,25 @@ def test_config_set_keeps_passwords_from_others(own: Path) -> None:
     assert own.stat().st_mode & 0o777 == 0o600
 
 
+def test_config_list_hides_passwords_that_get_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists are sent to others; who asks for one setting gets it as it is."""
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@index.example/simple")
+    for words in (
+        ["config", "list"],
+        ["config", "list", "--json"],
+        ["info", "--config"],
+        ["info", "--config", "--json"],
+    ):
+        assert main(words) == 0
+        said = capsys.readouterr()
+        assert "https://***@index.example/simple" in said.out
+        assert "secret" not in said.out + said.err
+    assert main(["config", "get", "index_url"]) == 0
+    assert capsys.readouterr().out == "https://me:secret@index.example/simple\n"
+
+
 def test_config_get_prints_a_mapping_as_set_takes_it(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A mapping is JSON, which `config set` reads; what is shown to people says what it is for."""
     assert main(["config", "set", "mirrors", "china"]) == 0

@@ -10,6 +10,7 @@ import pytest
 
 from jetson_containers.cli import images, keys
 from jetson_containers.cli.app import App
+from jetson_containers.cli.main import main
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import NotReadyError, UsageError
 from jetson_containers.signing.keys import PrivateKey, PublicKey
@@ -97,3 +98,22 @@ def test_push_says_that_it_could_not_sign(name: Path) -> None:
     engine.add_image("127.0.0.1:1/robots/llm:1")
     with pytest.raises(NotReadyError, match="pushed and not signed"):
         call(images.push, app_with(engine), "--sign", str(name.with_suffix(".key")), "127.0.0.1:1/robots/llm:1")
+
+
+def test_build_says_that_without_a_push_nothing_is_signed(name: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--sign` alone has no effect, which is said; the setting is for builds that push, and says nothing."""
+    line = ["build", "--dry-run", "python", "--target", "cpu"]
+    assert main([*line, "--sign", str(name.with_suffix(".key"))]) == 0
+    assert "--sign: nothing is pushed, so nothing is signed" in capsys.readouterr().err
+    assert main(line) == 0
+    assert "signed" not in capsys.readouterr().err
+
+
+def test_build_dry_run_looks_whether_the_key_is_one(name: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not after hours, and without its password."""
+    line = ["build", "--dry-run", "python", "--target", "cpu", "--push", "registry.example/me", "--sign"]
+    assert main([*line, str(name.with_suffix(".key"))]) == 0
+    for wrong in (name.with_suffix(".pub"), name.with_suffix(".nowhere")):
+        capsys.readouterr()
+        assert main([*line, str(wrong)]) == 2
+        assert str(wrong) in capsys.readouterr().err

@@ -37,6 +37,22 @@ def test_messages_never_reach_stdout() -> None:
     assert all(letter in err.getvalue() for letter in "abcdefghxy")
 
 
+def test_messages_hide_logins_of_addresses() -> None:
+    """Of an address the password is hidden, and a token in place of a name; users of ssh, digests and results stay."""
+    console, out, err = make(Level.VERBOSE)
+    console.error(BuildError("http://me:pass@host/x", hint="git clone https://ghp_1@host", details=["a://:pass@h"]))
+    console.warning("ssh://me@host ubuntu:24.04@sha256:1", "tcp://me:pass@host")
+    console.table(("setting", "is"), [("index_url", "https://me:pass@host/simple")], to_result=True)
+    console.result("https://me:pass@host")
+    assert err.getvalue().splitlines() == [
+        "error: http://***@host/x", "  a://***@h", "hint: git clone https://***@host",
+        "warning: ssh://me@host ubuntu:24.04@sha256:1", "hint: tcp://***@host",
+    ]  # fmt: skip
+    assert out.getvalue().splitlines() == [
+        "setting    is", "index_url  https://***@host/simple", "https://me:pass@host",
+    ]  # fmt: skip
+
+
 def test_quiet_console_keeps_results_warnings_and_errors() -> None:
     """Quiet, the console keeps results, warnings and errors."""
     console, out, err = make(Level.QUIET)

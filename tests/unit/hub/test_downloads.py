@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import shutil
 import subprocess
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jetson_containers.core import settings
+from jetson_containers.core.console import Console
+from jetson_containers.hub import downloads
 from jetson_containers.platforms import detect
 from jetson_containers.recipes.catalog import load
 from jetson_containers.recipes.shared import files_of
@@ -63,6 +67,16 @@ def test_download_json_names_commit_files_and_checksums(download: Any, server: H
     config, weights = item["files"]
     assert config == {"name": "config.json", "size": 42, "sha256": None, "state": "downloaded"}
     assert weights["sha256"] == server.repos["model", "org/tiny"].commits[commit]["model.safetensors"].sha256
+
+
+def test_downloader_says_nothing_of_a_mirrors_login() -> None:
+    """The address of a mirror may hold a login; messages name its host alone, also where no scheme stands before it."""
+    err = io.StringIO()
+    loaded = settings.load(env={"HF_ENDPOINT": "http://me:secret-word@127.0.0.1:9"}, files=())
+    reporter = downloads.downloader(loaded, Console(err=err)).reporter
+    reporter.say("me:secret-word@127.0.0.1:9: refused")
+    reporter.warn("http://me:secret-word@127.0.0.1:9 cannot be reached")
+    assert err.getvalue() == "***@127.0.0.1:9: refused\nwarning: http://***@127.0.0.1:9 cannot be reached\n"
 
 
 def test_download_dry_run_lists_files_bytes_and_the_sum(download: Any, data: Path, server: HubServer) -> None:

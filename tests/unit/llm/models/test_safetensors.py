@@ -79,3 +79,11 @@ def test_safetensors_reader_survives_any_bytes(data: bytes) -> None:
     for head in (data, struct.pack("<Q", len(data)) + data):
         with contextlib.suppress(ValueError, UsageError):
             safetensors.parse_begun(head, "file")
+
+
+def test_safetensors_header_of_too_many_tensors_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header within the limit of bytes may list tensors for seconds; their number is bounded too."""
+    monkeypatch.setattr(safetensors, "MOST_TENSORS", 2)
+    assert len(safetensors.parse_begun(header(GOOD), "f")) == 2
+    with pytest.raises(UsageError, match="more than 2 tensors"):
+        safetensors.parse_begun(header({**GOOD, "c": GOOD["b"]}), "f")
