@@ -188,12 +188,12 @@ def _load(app: App, file: Path, mirror: Path | None) -> None:
     from jetson_containers.core.parts import PartsReader, unpack
     from jetson_containers.engine import archive
     from jetson_containers.hub.downloads import cache_of
-    from jetson_containers.plan.lock import LARGEST as LARGEST_LOCK
+    from jetson_containers.plan import lock
 
     app.console.info(f"checking {file}")
     with PartsReader(file) as reader:
         facts = _facts(reader)
-        if reader.size("lock.json") > LARGEST_LOCK:
+        if reader.size("lock.json") > lock.LARGEST:
             raise ConfigError(f"{file}: its lock is too large for one", hint="write the bundle anew")
         names = reader.names()
         for number, rows in enumerate(facts["images"], start=1):
@@ -208,12 +208,12 @@ def _load(app: App, file: Path, mirror: Path | None) -> None:
         if "mirror" in names:
             unpack(reader.stream("mirror"), place)
             app.console.info(f"wheels and sources: {place}, for build --mirrors")
-        lock = app.settings.path("cache") / "locks" / f"{re.sub(r'[^a-zA-Z0-9._-]+', '-', facts['final'])}.lock"
-        files.write_atomically(lock, reader.stream("lock.json").read())
+        kept = app.settings.path("cache") / "locks" / f"{re.sub(r'[^a-zA-Z0-9._-]+', '-', facts['final'])}.lock"
+        files.write_atomically(kept, reader.stream("lock.json").read())
     if app.console.as_json:
-        app.console.result_json({"image": facts["final"], "lock": str(lock), "images": len(facts["images"])})
+        app.console.result_json({"image": facts["final"], "lock": str(kept), "images": len(facts["images"])})
         return
-    app.console.ok(f"{facts['final']} is here; its lock, for build --locked: {lock}")
+    app.console.ok(f"{facts['final']} is here; its lock, for build --locked: {kept}")
 
 
 def _facts(reader: PartsReader) -> dict[str, Any]:
