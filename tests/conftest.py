@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
@@ -82,6 +83,23 @@ def _modules(config: pytest.Config) -> list[str]:
     return sorted(".".join(file.with_suffix("").parts) for file in inside)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Let a worker send one message of a test that passes instead of five: they took longer than most of our tests.
+
+    What begins, its set-up and its clean-up are nothing the summary of a quiet run shows unless they fail.
+    """
+    options = item.config.option
+    told = options.verbose > 0 or options.durations is not None or options.xmlpath is not None
+    if told or not hasattr(item.config, "workerinput"):
+        return None
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            report.keywords = {}  # the names of the test, its parents and marks: only a filter of reports reads them
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.CallInfo[None], None]:
     """Turn a skip that CI does not accept into a failure."""
@@ -95,19 +113,21 @@ def pytest_runtest_makereport() -> Generator[None, pytest.CallInfo[None], None]:
         report.longrepr = f"skipped, although CI has to run it: {reason}"
 
 
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> Iterator[None]:
     """Keep the user's settings and tokens out of the tests."""
-    for name in list(os.environ):
-        if name.startswith("JETSON_CONTAINERS_") and name != "JETSON_CONTAINERS_STRICT_SKIPS":
-            monkeypatch.delenv(name)
-    for name in ("HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("L4T_VERSION", "CUDA_VERSION", "PYTHON_VERSION", "LSB_RELEASE"):
-        monkeypatch.delenv(name, raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("JETSON_CONTAINERS_") and name != "JETSON_CONTAINERS_STRICT_SKIPS":
+                patch.delenv(name)
+        for name in ("HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE"):
+            patch.delenv(name, raising=False)
+        for name in ("L4T_VERSION", "CUDA_VERSION", "PYTHON_VERSION", "LSB_RELEASE"):
+            patch.delenv(name, raising=False)
+        yield
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _own_signals() -> Iterator[None]:
     """Take signals as a program at a terminal does, even where the suite was started with `&` or nohup.
 

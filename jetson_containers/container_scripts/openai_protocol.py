@@ -57,7 +57,8 @@ class CompletionRequest:
     def __init__(self, body: dict[str, Any], *, chat: bool, model_id: str) -> None:
         model = body.get("model", model_id)
         if model != model_id:
-            raise BadRequest(f"The model `{model}` is not served, `{model_id}` is.", "model", "model_not_found", 404)
+            what = f"The model `{str(model)[:200]}` is not served, `{model_id}` is."
+            raise BadRequest(what, "model", "model_not_found", 404)
         for name, harmless in _NOT_OFFERED:
             if body.get(name) not in harmless:
                 raise BadRequest(f"`{name}` is not offered by this server.", name, "unsupported_parameter")
@@ -149,6 +150,7 @@ def _number(
     if (
         isinstance(value, bool)
         or not right
+        or (whole and abs(value) >= 1 << 63)  # what libraries of models take for a number
         or (low is not None and not value >= low)
         or (high is not None and not value <= high)
     ):

@@ -101,6 +101,7 @@ class Handler(request_rules.RuledHandler):
 
     def do_GET(self) -> None:  # noqa: N802 - the base class calls it so
         """Health and models."""
+        self.close_connection = self.close_connection or self.has_body()  # it is not read: nothing may follow it
         if not self.from_here():
             return
         path = self._path()
@@ -142,6 +143,8 @@ class Handler(request_rules.RuledHandler):
             self.error(error.status, str(error), error.param, error.code)
         except ValueError as error:
             self.error(400, f"The body is not JSON: {error}")
+        except RecursionError:
+            self.error(400, "The body is nested too deeply.")
 
     def _path(self) -> str:
         return self.path.partition("?")[0].rstrip("/") or "/"

@@ -13,6 +13,7 @@ import contextlib
 import hmac
 import ipaddress
 import json
+import re
 import select
 import socket
 import sys
@@ -38,6 +39,13 @@ REQUEST_TIME = 60.0  # seconds until a request's headers are here, the wait betw
 BODY_TIME = 60.0  # seconds until its body is here
 # Names that no public DNS server answers: what a page from elsewhere cannot be made to stand under.
 LOCAL_ENDINGS = (".local", ".localhost", ".lan", ".internal", ".home.arpa")
+# What a request's head may be (RFC 9112, 3 and 5). Python reads mail's headers: it takes a carriage return for the end
+# of a line and leaves out what follows a line without a name, so that another program may see another request.
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.[0-9]\r?\n")
+_HEADER_LINE = re.compile(_TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*\r?\n")
+_ONCE = ("Host", "Origin", "Authorization")  # of two, another program may judge the other
+_HOST = re.compile(r"[0-9A-Za-z._~%:\[\]-]*")
 
 
 class LimitedServer(ThreadingHTTPServer):
@@ -94,10 +102,25 @@ class RuledServer(LimitedServer):
             traceback.print_exc()
 
 
+class HeadLines:
+    """The lines of a request's head; `wrong` once one of them is not a header, or the end is missing."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.wrong = False
+
+    def readline(self, limit: int = -1) -> bytes:
+        """The next line."""
+        line: bytes = self._stream.readline(limit)
+        self.wrong = self.wrong or not (line in {b"\r\n", b"\n"} or _HEADER_LINE.fullmatch(line))
+        return line
+
+
 class RuledHandler(BaseHTTPRequestHandler):
     """One connection."""
 
     server: RuledServer
+    raw_requestline: bytes  # which the base class sets
     protocol_version = "HTTP/1.1"
     timeout = 600  # seconds without a byte, of an answer that is being taken too
     server_version = "jetson-containers"
@@ -112,11 +135,26 @@ class RuledHandler(BaseHTTPRequestHandler):
             super().handle_one_request()
 
     def parse_request(self) -> bool:
-        """Read the headers; from then on the request has all the time it needs."""
+        """Read the headers; from then on the request has all the time it needs. A malformed head is refused."""
+        stream = self.rfile
+        head = HeadLines(stream)
+        self.rfile = head  # type: ignore[assignment]
         try:
-            return super().parse_request()
+            read = super().parse_request()
         finally:
+            self.rfile = stream
             self._late.cancel()
+        if not read:
+            return False
+        twice = any(len(self.headers.get_all(name, ())) > 1 for name in _ONCE)
+        if head.wrong or twice or not _REQUEST_LINE.fullmatch(self.raw_requestline):
+            self.send_error(400, "The request's line or headers are malformed")
+            return False
+        return True
+
+    def has_body(self) -> bool:
+        """Whether the request says that a body follows."""
+        return "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
 
     def handle_expect_100(self) -> bool:
         """Keep "100 Continue" until the request was judged: it asks the client for the body."""
@@ -147,7 +185,7 @@ class RuledHandler(BaseHTTPRequestHandler):
         lengths = self.headers.get_all("Content-Length") or [""]
         length = lengths[0]
         plain = length.isascii() and length.isdigit() and len(length) <= 18 and len(lengths) == 1
-        if not plain or self.headers.get("Transfer-Encoding"):
+        if not plain or "Transfer-Encoding" in self.headers:
             self.close_connection = True
             self.error(411, "Content-Length is needed.")
             return None
@@ -178,7 +216,8 @@ class RuledHandler(BaseHTTPRequestHandler):
             host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
             named = not host or self.server.names_us(host)
             page = urlsplit(origin).hostname if origin else ""
-            same = origin is None or page in {urlsplit("//" + host).hostname, "localhost", "127.0.0.1", "::1"}
+            ours = {urlsplit("//" + host).hostname, "localhost", "127.0.0.1", "::1"}
+            same = origin is None or (bool(page) and page in ours)
         except ValueError:  # neither is an address
             named = same = False
         if named and same:
@@ -192,7 +231,7 @@ class RuledHandler(BaseHTTPRequestHandler):
         """Whether the request has the key, where one is set; else it is refused."""
         key = self.server.api_key
         scheme, _, given = self.headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode("latin-1"), key.encode())
+        right = hmac.compare_digest(given.strip(" \t").encode("latin-1"), key.encode())
         if not key or (scheme.lower() == "bearer" and right):
             return True
         self.error(401, "A valid key is needed: `Authorization: Bearer KEY`.", code="invalid_api_key")
@@ -235,6 +274,8 @@ class RuledHandler(BaseHTTPRequestHandler):
 
 def is_local_name(host: str) -> bool:
     """Whether a `Host` is an address, or a name that only this network knows. Raises ValueError."""
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"`{host[:100]}` is not a host")
     name = urlsplit("//" + host).hostname or ""
     try:
         ipaddress.ip_address(name)

@@ -17,7 +17,6 @@ import http.client
 import os
 import re
 import sys
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -48,21 +47,19 @@ class PageServer(request_rules.LimitedServer):
         """A browser that went away is expected."""
 
 
-class PageHandler(BaseHTTPRequestHandler):
+class PageHandler(request_rules.RuledHandler):
     """One request: the page itself, or one that is handed on."""
 
-    server: PageServer
-    protocol_version = "HTTP/1.1"
-    timeout = request_rules.REQUEST_TIME
-    server_version = "jetson-containers"
-    sys_version = ""
+    server: PageServer  # type: ignore[assignment]  # it has no key: that of the model's server is judged there
+    timeout = int(request_rules.REQUEST_TIME)
 
     def log_message(self, *_: Any) -> None:
         """The server has a log of its own."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class calls it so
         """The page, the server's state and its models."""
         path = self.path.partition("?")[0]
+        self.close_connection = self.close_connection or self.has_body()  # it is not read: nothing may follow it
         if not self._from_here():
             return
         if path == "/":
@@ -72,7 +69,7 @@ class PageHandler(BaseHTTPRequestHandler):
         else:
             self._refuse(404, "there is no such page")
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class calls it so
         """Questions."""
         length = self.headers.get("Content-Length", "")
         if not self._from_here():
@@ -84,7 +81,12 @@ class PageHandler(BaseHTTPRequestHandler):
         elif int(length) > request_rules.LARGEST_BODY:
             self._refuse(413, "the question is too large")
         else:
-            self._hand_on("POST", self.path, self.rfile.read(int(length)))
+            with self.within(request_rules.BODY_TIME):
+                body = self.rfile.read(int(length))
+            if len(body) == int(length):
+                self._hand_on("POST", self.path, body)
+            else:
+                self.close_connection = True
 
     def _from_here(self) -> bool:
         """Whether the browser asks under a name of this network, for the page itself."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from jetson_containers.platforms.tables import Board
 
+WSL_DRIVER = "usr/lib/wsl/lib/libcuda.so.1"
+
 
 @dataclass(frozen=True, kw_only=True)
 class HostFacts:
@@ -71,7 +73,7 @@ def read(root: Path) -> HostFacts:
         os_name=os_release.get("PRETTY_NAME", ""),
         driver=_driver(root),
         toolkit=_toolkit(root),
-        notices=_notices(soc, board, model, memory),
+        notices=_notices(soc, board, model, memory) + _of_windows(root),
     )
 
 
@@ -84,6 +86,14 @@ def _notices(soc: str | None, board: Board | None, model: str, memory: int | Non
     if memory is None:
         found.append("/proc/meminfo does not say how much memory there is")
     return tuple(found)
+
+
+def _of_windows(root: Path) -> tuple[str, ...]:
+    """WSL has NVIDIA's driver from Windows: its libraries are there, and no file says its version."""
+    if not (root / WSL_DRIVER).exists() or (root / "proc/driver/nvidia/version").exists():
+        return ()
+    text = f"this is WSL, whose driver is that of Windows (/{WSL_DRIVER}), and no file says its version: CPU only"
+    return (f"{text}; `nvidia-smi` shows which CUDA it runs, for which `--target x86_64,cu128` stands",)
 
 
 def _text(path: Path) -> str | None:
@@ -132,9 +142,9 @@ def _l4t(root: Path) -> tuple[Version | None, str]:
 
 
 def _parse_release_file(path: Path, text: str) -> Version:
-    match = re.match(
-        r"#\s*R([0-9]+)\s*\(release\),\s*REVISION:\s*([0-9]+(?:\.[0-9]+)*)\s*(?:,|$)", text.lstrip("\ufeff \n")
-    )
+    # A letter behind the revision is a patch of NVIDIA's or of a carrier board's maker, and no release of its own.
+    line = r"#\s*R([0-9]+)\s*\(release\),\s*REVISION:\s*([0-9]+(?:\.[0-9]+)*)[a-z]?\s*(?:,|$)"
+    match = re.match(line, text.lstrip("\ufeff \n"), re.IGNORECASE)
     if not match:
         first = (text.strip().splitlines() or [""])[0][:60]
         raise TargetError(

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
-from jetson_containers.core.errors import ConfigError, JetsonError, TargetError
+from jetson_containers.core.errors import ConfigError, JetsonError, TargetError, command
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.core.text import shown
 from jetson_containers.core.versions import LONGEST, pep440
@@ -153,6 +153,11 @@ def _env_hint(name: str, text: str, kind: str) -> str:
     """What to do about a value that cannot be right: `12,8` and `v12-8` look like 12.8."""
     numbers = ".".join(re.findall(r"[0-9]+", text[:LONGEST]))
     _, convert, example = _VARIABLES[name]
+    meant = _recognize(text)
+    if meant and meant[0] in _KINDS:
+        return f"that is {_KINDS[meant[0]]}: unset {name}, and write {command('--target', text)}"
+    if kind == "cuda" and (known := [cuda for cuda in tables.toolkits() if str(cuda.major) == numbers]):
+        return f"of CUDA {numbers} there is {tables.listing(known)}: write one of them, or unset {name}"
     if text.isascii() and "." in numbers and _env_value(numbers, kind, convert):
         return f"did you mean `{numbers}`? Else unset {name}, or see --target"
     return f"write {name}={example}, or unset {name}"
@@ -209,6 +214,8 @@ def _recognize(text: str) -> tuple[str, str] | None:
 def _unknown(text: str) -> tuple[str, str]:
     words = [*tables.board_ids(), "tegra", "sbsa", "x86_64", "aarch64", "cpu"]
     meant = did_you_mean(text.lower()[:LONGEST], words)
+    if re.fullmatch(r"[4-9]\.[0-9](?:\.[0-9])?", text):
+        meant = f"is JetPack meant, `jp{text}`?"
     raise TargetError(
         f"unknown target component `{shown(text)}`{meant and '; '}{meant}",
         details=GRAMMAR,
@@ -220,11 +227,16 @@ def _cuda(match: re.Match[str]) -> str:
     return f"{match[1]}.{match[2]}"
 
 
+def _joined(match: re.Match[str]) -> str:
+    return ".".join(filter(None, match.groups()))
+
+
 _PATTERNS: tuple[tuple[str, str, Callable[[re.Match[str]], str]], ...] = (
+    (r"(?:l4t[-_]?)?r(3[2-9])([0-9])([0-9])?", "l4t", _joined),  # r3643
     (r"(?:l4t[-_]?)?r([0-9]+(?:\.[0-9]+){0,3})", "l4t", lambda m: m[1]),
     (r"l4t[-_]?([0-9]+(?:\.[0-9]+){0,3})", "l4t", lambda m: m[1]),
     (r"(3[2-9]\.[0-9](?:\.[0-9]+)?)", "l4t", lambda m: m[1]),  # no Ubuntu and no JetPack is numbered so
-    (r"(?:jp|jetpack)[-_]?([4-9])([0-9])", "jetpack", _cuda),
+    (r"(?:jp|jetpack)[-_]?([4-9])([0-9])([0-9])?", "jetpack", _joined),  # jp512
     (r"(?:jp|jetpack)[-_]?([0-9]+(?:\.[0-9]+){0,3}[a-z]*)", "jetpack", lambda m: m[1]),
     (r"tegra", "arch", lambda _: "tegra"),
     (r"sbsa", "arch", lambda _: "sbsa"),
@@ -276,6 +288,8 @@ def _env_arch(text: str) -> str | None:
 
 def _env_jetpack(text: str) -> str | None:
     build = r"(?:\+b[0-9]+)?"  # as dpkg numbers nvidia-jetpack: 6.2.1+b38
+    if digits := re.fullmatch(r"(?:jp)?([4-9])([0-9])([0-9])?", text.lower()):
+        return _joined(digits)
     match = re.fullmatch(rf"(?:jp)?([0-9]+(?:\.[0-9]+){{0,3}}){build}[ -]?(\w*)", text.lower())
     return f"{match[1]}{match[2]}" if match else None
 

@@ -232,6 +232,8 @@ WRONG = [
     ({"messages": USER, "response_format": {"type": "json_object"}}, 400, "response_format"),
     ({"messages": USER, "max_tokens": 0}, 400, "`max_tokens` must be a whole number of at least 1"),
     ({"messages": USER, "max_tokens": True}, 400, "`max_tokens`"),
+    ({"messages": USER, "max_tokens": 1 << 63}, 400, "`max_tokens` must be"),
+    ({"messages": USER, "seed": -(1 << 63)}, 400, "`seed` must be"),
     ({"messages": USER, "temperature": 3}, 400, "`temperature` must be a number from 0 to 2"),
     ({"messages": USER, "top_p": "x"}, 400, "`top_p`"),
     ({"messages": USER, "stop": [1]}, 400, "`stop`"),
@@ -515,6 +517,11 @@ def request(headers: str, body: bytes = b'{"messages": [{"role": "user", "conten
         "Host: 127.0.0.1\r\nOrigin: https://evil.example\r\n",
         "Host: localhost\r\nOrigin: null\r\n",
         "Host: [::1\r\n",
+        "Host: evil.example@localhost\r\n",
+        "Host: localhost/.evil.example\r\n",
+        "Host: evil.example\\.local\r\n",
+        "Origin: null\r\n",
+        "Host: localhost\r\nOrigin:\r\n",
     ],
 )
 def test_request_of_a_foreign_page_is_refused_without_a_key(running: Running, headers: str) -> None:
@@ -615,6 +622,32 @@ def test_request_that_is_malformed_gets_an_error_in_json(running: Running, sent:
     head, _, body = raw(running.port, sent).partition(b"\r\n\r\n")
     assert head.split()[1] in {b"400", b"501", b"505"}
     assert json.loads(body)["error"]["message"]
+
+
+@pytest.mark.parametrize("said", [b"Content-Length: 44", b"Transfer-Encoding: chunked"])
+def test_body_of_a_question_without_one_is_not_the_next_request(running: Running, said: bytes) -> None:
+    """What follows a GET on its connection is not read as a request: for a proxy in front it is this one's body."""
+    hidden = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answer = raw(running.port, b"GET /health HTTP/1.1\r\nHost: x\r\n" + said + b"\r\n\r\n" + hidden)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"Connection: close" in answer
+
+
+def test_key_that_ends_with_any_letter_is_right(drivers: Path) -> None:
+    """Of the key only spaces around it are left out: the bytes of a letter may look like one."""
+    server = Running(importlib.import_module("openai_server"), "cl\u00e0")
+    try:
+        head = "GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer  cl\u00e0 \r\n\r\n"
+        assert raw(server.port, head.encode()).startswith(b"HTTP/1.1 200 ")
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"messages": ' + b"[" * 200_000])
+def test_body_that_is_nested_deeply_is_refused(running: Running, body: bytes) -> None:
+    """It gets an answer; the connection is not cut."""
+    status, answer = running.ask("/v1/chat/completions", body)
+    assert (status, answer["error"]["message"]) == (400, "The body is nested too deeply.")
 
 
 def test_body_is_asked_for_only_with_the_key(drivers: Path) -> None:

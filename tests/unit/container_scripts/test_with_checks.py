@@ -72,6 +72,14 @@ class Upstream(BaseHTTPRequestHandler):
         self.chunk(b"data: [DONE]\n\n")
         self.chunk(b"")
 
+    def say_both(self, _body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.chunk(b"data: 1\n\n")
+        self.chunk(b"")
+
     def say_breaks(self, _body: bytes) -> None:
         self.start_chunks()
         self.chunk(b"data: 1\n\n")
@@ -329,6 +337,21 @@ def test_key_is_asked_for_before_the_body(locked: int) -> None:
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 411),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n", 413),
         (b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n", 501),
+        # What Python's parser of mail would pass over, so that the server, or a proxy before it, sees another request.
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\nContent-Length: 2\r\n\r\n{}", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\nContent-Length: 2\r\n\r\n{}", 411),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nno header\r\nContent-Length: 2\r\n\r\n{}", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: b\rContent-Length: 2\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n Host: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nFrom x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x00c\r\n\r\n", 400),
+        (b"GET\x0b/\x0bHTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /\xa0HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/01.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nOrigin: http://evil.example\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n", 400),
     ],
 )
 def test_request_that_is_malformed_gets_a_clean_answer(front: int, sent: bytes, status: int) -> None:
@@ -339,6 +362,22 @@ def test_request_that_is_malformed_gets_a_clean_answer(front: int, sent: bytes, 
     assert b"Connection: close" in head
     assert said(text)
     assert Upstream.seen == []
+
+
+def test_request_whose_head_ends_early_is_not_passed_on(front: int) -> None:
+    """Headers that were cut off may have said that a body follows, or another origin."""
+    with socket.create_connection(("127.0.0.1", front), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
+    assert Upstream.seen == []
+
+
+def test_stream_with_a_length_is_passed_on_without_it(front: int) -> None:
+    """A client of HTTP/1.0 gets the pieces of a chunked answer, whose length is another."""
+    head, _, body = raw(front, b"GET /both HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").partition(b"\r\n\r\n")
+    assert b"content-length" not in head.lower()
+    assert body == b"data: 1\n\n"
 
 
 def test_body_that_does_not_come_ends_its_connection(front: int, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:

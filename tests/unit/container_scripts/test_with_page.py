@@ -118,6 +118,29 @@ def test_page_server_bounds_what_it_takes(page: int) -> None:
     assert ask(page, "POST", "/v1/chat/completions", b"", **{"Content-Length": "999999999"})[0] == 413
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nA: b"])
+def test_page_server_ends_connections_without_a_whole_request(
+    page: int, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """Headers are here in time, as for our other servers; each connection costs a thread."""
+    monkeypatch.setattr(sys.modules["request_rules"], "REQUEST_TIME", 0.2)
+    assert _raw(page, sent) == b""
+
+
+def test_page_server_ends_connections_whose_body_does_not_come(page: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that stops half way costs its connection, and the model hears nothing of it."""
+    monkeypatch.setattr(sys.modules["request_rules"], "BODY_TIME", 0.2)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+    assert _raw(page, head + b"{") == b""
+    assert Server.asked == []
+
+
+def _raw(port: int, sent: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(sent)
+        return connection.recv(1 << 16)
+
+
 def test_page_server_says_that_the_model_does_not_answer(with_page: Any) -> None:
     """While the model's server is not there yet, the page is, and says so."""
     with socket.socket() as closed:

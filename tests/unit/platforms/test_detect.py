@@ -169,6 +169,36 @@ class TestDetails:
         (tmp_path / "var/lib/dpkg/status").write_text(entry, encoding="utf-8")
         assert detect(tmp_path).l4t == Version("36.4.3")
 
+    @pytest.mark.parametrize("line", ["# R35 (release), REVISION: 4.1b, GCID: 7", "# r35 (RELEASE), Revision: 4.1"])
+    def test_detect_reads_a_release_file_with_a_patch_letter_or_in_another_case(
+        self, tmp_path: Path, line: str
+    ) -> None:
+        """A patch letter is no release of its own, and the case of the words says nothing."""
+        host = copy_of(HOSTS / "xavier-nx-8gb-r35.4.1", tmp_path)
+        (host / "etc/nv_tegra_release").write_text(f"{line}\n", encoding="utf-8")
+        assert detect(host) == detect(HOSTS / "xavier-nx-8gb-r35.4.1")
+
+    def test_detect_of_a_tx1_by_the_names_of_its_kit(self, tmp_path: Path) -> None:
+        """The device tree of a TX1 names kit and chip, and no module."""
+        host = copy_of(HOSTS / "nano-4gb-r32.7.1", tmp_path)
+        (host / "etc/nv_boot_control.conf").unlink()
+        (host / "proc/device-tree/compatible").write_text("nvidia,p2371-2180\0nvidia,tegra210\0", encoding="utf-8")
+        (host / "proc/device-tree/model").write_text("NVIDIA Jetson TX1 Developer Kit\0", encoding="utf-8")
+        assert detect(host).board == "tx1"
+
+    def test_detect_of_wsl_says_that_the_driver_is_that_of_windows(self, tmp_path: Path) -> None:
+        """WSL has the driver's libraries and no file with its version; a PC with both has a driver of its own."""
+        host = copy_of(PC, tmp_path)
+        (host / "usr/lib/wsl/lib").mkdir(parents=True)
+        (host / "usr/lib/wsl/lib/libcuda.so.1").touch()
+        assert detect(host) == detect(PC)
+        (host / "proc/driver/nvidia/version").unlink()
+        platform = detect(host)
+        assert platform.cuda is None
+        (notice,) = platform.notices
+        assert "this is WSL" in notice
+        assert "`--target x86_64,cu128`" in notice
+
     @pytest.mark.parametrize("text", ["", " \n"])
     def test_detect_takes_the_package_where_the_release_file_is_empty(self, tmp_path: Path, text: str) -> None:
         """An empty release file says nothing, so the package does."""

@@ -43,6 +43,8 @@ class TestEnvironment:
             ({"LSB_RELEASE": "Ubuntu 24.04.1 LTS"}, "r36.4-cu126-24.04"),
             ({"LSB_RELEASE": "bookworm"}, "r36.4-cu126-debian12"),
             ({"JETPACK_VERSION": "6.2.1+b38"}, "r36.4-cu126-22.04"),
+            ({"JETPACK_VERSION": "JP60"}, "r36.3-cu122-22.04"),
+            ({"JETPACK_VERSION": "513"}, "r35.5-cu114-20.04"),
             ({"L4T_VERSION": "L4T 35.4.1"}, "r35.4-cu114-20.04"),
             ({"L4T_VERSION": "36.3.0-20240506102626"}, "r36.3-cu122-22.04"),
         ],
@@ -97,6 +99,21 @@ class TestEnvironment:
     ) -> None:
         """Numbers that are separated otherwise are not guessed, but named."""
         assert f"did you mean {meant}?" in str(failure(env=env).hint)
+
+    @pytest.mark.parametrize(
+        ("env", "hint"),
+        [
+            ({"L4T_VERSION": "jp5.1"}, "that is a JetPack: unset L4T_VERSION, and write `--target jp5.1`"),
+            ({"LSB_RELEASE": "py3.12"}, "that is a Python version"),
+            ({"CUDA_VERSION": "13"}, "of CUDA 13 there is 13.0, 13.1, "),
+            ({"CUDA_VERSION": "9"}, "write CUDA_VERSION=12.8"),
+        ],
+    )
+    def test_environment_variable_of_another_kind_or_half_a_version_gets_its_own_hint(
+        self, env: dict[str, str], hint: str
+    ) -> None:
+        """What is a value of another variable, or only the first number of a version, is called so."""
+        assert hint in str(failure(env=env).hint)
 
     @pytest.mark.parametrize(
         ("env", "both"),
