@@ -96,7 +96,8 @@ def signatures(path: Path = FACTS) -> tuple[Signature, ...]:
     """Read the table, most certain cause first."""
     import yaml
 
-    rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the table is long, and ours
+    rows = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - either makes values alone
     return tuple(
         Signature(
             id=row["id"],
