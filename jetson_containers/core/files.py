@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import threading
 import time
 from pathlib import Path
@@ -91,6 +92,23 @@ def _no_link(name: str, flags: int) -> int:
 def write_json(path: Path, data: Any, *, sort_keys: bool = False, mode: int = 0o666) -> None:
     """Write indented JSON, atomically."""
     write_atomically(path, json.dumps(data, indent=2, sort_keys=sort_keys, ensure_ascii=False) + "\n", mode=mode)
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """The bytes of a file that others may have put there. Raises OSError, also for a device, a FIFO and a larger file.
+
+    Opening a FIFO waits for its writer, and a device never ends.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        raise OSError(errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL, "it is not a file", str(path))
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise OSError(errno.EFBIG, f"it has more than {largest} bytes", str(path))
+    return data
 
 
 def file_digest(path: Path, kind: str = "sha256") -> str:

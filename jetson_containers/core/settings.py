@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import mirrors, yaml_text
 from jetson_containers.core.errors import ConfigError
-from jetson_containers.core.files import write_atomically
+from jetson_containers.core.files import read_regular, write_atomically
 from jetson_containers.core.suggest import did_you_mean
 from jetson_containers.core.text import shown
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "JETSON_CONTAINERS_"
 SYSTEM_FILE = Path("/etc/jetson-containers/config.yaml")
+_LARGEST_FILE = 1 << 20  # bytes of settings, or of the `.env` of whatever directory the user stands in
 _UNSPOKEN = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _REGISTRY = r"(?!.*//)[0-9A-Za-z\[][^\s,;]*"  # no address with a scheme, no option
 _FORM = "one `setting: value` a line, in UTF-8; `jetson-containers info --config` shows all settings"
@@ -337,7 +338,7 @@ def _without(lines: list[str], name: str) -> list[str]:
 def read_dotenv(path: Path) -> dict[str, str]:
     """Read `KEY=value` lines (comments, `export`, quotes); never executes anything, unlike a shell's `source`."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_regular(path, _LARGEST_FILE).decode("utf-8", errors="replace")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return {}
     except OSError as error:
@@ -474,7 +475,7 @@ def _to_bool(raw: Any) -> bool:
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
-        data = yaml_text.parse(path.read_text(encoding="utf-8"))
+        data = yaml_text.parse(read_regular(path, _LARGEST_FILE).decode("utf-8"))
     except (OSError, ValueError) as error:  # UnicodeDecodeError is one
         first, *rest = str(error).splitlines()
         raise ConfigError(

@@ -323,7 +323,7 @@ class DockerEngine:
 
     def image(self, reference: str) -> LocalImage | None:
         """One image by name, digest or ID; None when the local store has none."""
-        attributes = self._queries.inspect(reference)
+        attributes = None if reference.startswith("-") else self._queries.inspect(reference)  # docker reads options
         return local_image(attributes) if attributes is not None else None
 
     def usage(self) -> EngineUsage | None:

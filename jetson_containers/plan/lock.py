@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_containers import __version__
 from jetson_containers.core import json_text
 from jetson_containers.core.errors import ConfigError, UsageError, command
+from jetson_containers.core.files import read_regular
 from jetson_containers.core.text import shown
 from jetson_containers.dockerfile import inject
 from jetson_containers.plan import keys
@@ -106,9 +107,7 @@ def read(path: Path) -> dict[str, Any]:
     """Read a lock. Raises ConfigError for one that cannot be used."""
     hint = command("jetson-containers", "lock", "PACKAGE", "-o", str(path)) + " writes one"
     try:
-        if path.stat().st_size > LARGEST:
-            raise ConfigError(f"{path}: too large for a lock", hint=hint)
-        found = json_text.parse(path.read_text(encoding="utf-8"))
+        found = json_text.parse(read_regular(path, LARGEST).decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
     except (ValueError, RecursionError) as error:

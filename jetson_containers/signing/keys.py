@@ -7,6 +7,7 @@ secretbox of NaCl), which its private keys are written in.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core import checked, json_text
 from jetson_containers.core.errors import NotReadyError, UsageError
+from jetson_containers.core.files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,11 +206,12 @@ def _secret_box(password: bytes, salt: bytes, n: int) -> tuple[Any, type[Excepti
 def _pem(path: Path, what: str) -> tuple[str, bytes]:
     """The kind of the one block in a PEM file, and its bytes."""
     try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_FILE + 1)
+        text = read_regular(path, LARGEST_FILE)
     except OSError as error:
+        if error.errno in {errno.EFBIG, errno.EINVAL}:
+            raise _unusable(path, str(error.strerror), what) from error
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=f"name a key: {what}") from error
-    match = _PEM.fullmatch(text.lstrip()) if len(text) <= LARGEST_FILE else None
+    match = _PEM.fullmatch(text.lstrip())
     if match is None:
         raise _unusable(path, "it is not a PEM file with one key", what)
     try:

@@ -107,6 +107,8 @@ def of_path(path: Path) -> ModelShape:
     """The shape of a directory or file. Raises UsageError where it does not hold a model."""
     if path.is_file():
         return _of_gguf(path) if path.suffix == ".gguf" else _of_json(path, path.stem)
+    if not path.is_dir():
+        raise UsageError(f"`{path}` is neither a file nor a directory")
     for name in (_MLC, "config.json"):
         for folder in (path, path / "params"):  # the second: artifacts of MLC's old API
             if (folder / name).is_file():

@@ -217,7 +217,7 @@ def test_autotag_names_published_images_that_resemble(
         (b"\xff\xfe\x00", ["cannot be read as YAML"]),
         (b"registries: {a: 1}\n", ["`registries`"]),
         (b"package_dirs: 5\n", ["`package_dirs`"]),
-        (b"base: 'Bad Name'\n", ["invalid image reference `Bad Name`"]),
+        (b"base: 'Bad Name'\n", ["`Bad Name`", "`base`"]),
     ],
 )
 def test_settings_file_with_a_wrong_value_is_named(
@@ -273,10 +273,10 @@ def test_dotenv_that_is_a_directory_is_ignored(tmp_path: Path) -> None:
 def test_dotenv_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A .env that cannot be read is named."""
 
-    def denied(self: Path, **_kwargs: Any) -> str:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+    def denied(path: Path, _largest: int) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr(settings, "read_regular", denied)
     with pytest.raises(ConfigError, match=r"\.env: cannot be read: Permission denied"):
         load(tmp_path, {})
 

@@ -137,6 +137,16 @@ def test_open_no_link_writes_through_none(tmp_path: Path) -> None:
     assert log.read_text() == "ab"
 
 
+def test_read_regular_waits_for_nobody_and_ends(tmp_path: Path) -> None:
+    """A FIFO, a device, a directory and a file without end are errors at once."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large").write_bytes(b"12345")
+    for path in (tmp_path / "fifo", Path("/dev/zero"), tmp_path, tmp_path / "large", tmp_path / "none"):
+        with pytest.raises(OSError, match=r"it is|it has|No such file"):
+            files.read_regular(path, 4)
+    assert files.read_regular(tmp_path / "large", 5) == b"12345"
+
+
 def test_open_lock_makes_nothing_behind_a_link(tmp_path: Path) -> None:
     """A dangling link in the place of a lock does not make root create what it names."""
     (tmp_path / "lock").symlink_to(tmp_path / "nologin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,14 @@ def test_count_that_is_no_whole_number_is_one_error(tmp_path: Path, value: str) 
     """YAML has numbers without end, too; each is an error that names the setting."""
     with pytest.raises(ConfigError, match="is not a valid value for `jobs`"):
         load(tmp_path, user=f"jobs: {value}\n")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_load_of_a_dotenv_that_is_not_a_file_ends(tmp_path: Path, kind: str) -> None:
+    """Whoever made the directory in which a command runs neither stops it nor fills the memory."""
+    if kind == "fifo":
+        os.mkfifo(tmp_path / ".env")
+    else:
+        (tmp_path / ".env").symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        settings.load(env={}, files=(), root=tmp_path)
