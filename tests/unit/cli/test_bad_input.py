@@ -9,8 +9,7 @@ import errno
 import io
 import os
 import subprocess
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +18,9 @@ from jetson_containers.core import settings
 from jetson_containers.core.console import Console
 from jetson_containers.core.errors import BuildError, ConfigError, OutputError, ReaderGoneError
 from tests.paths import ROOT_DIR, UNIT_DIR
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TREES = UNIT_DIR / "trees_bad"
 
