@@ -184,7 +184,8 @@ def test_upstream_word_that_is_neither_is_refused(capsys: pytest.CaptureFixture[
     """What is no directory and no name of git is refused before anything is asked."""
     code, _, err = run(capsys, "list", f"--upstream={word}")
     assert code == 2
-    assert "neither a directory" in err
+    said = "is not a valid value for `upstream`" if word.startswith("-") else "neither a directory"
+    assert said in err
 
 
 def test_tree_of_each_stage_is_shown_where_there_are_several(
