@@ -227,6 +227,8 @@ class Catalog:
             every = {word for word in every if self._family_meant(word) != asker}
         words = {_folded(word): word for word in sorted(every) if ":" in name or ":" not in word}
         close = [words[word] for word in closest(_folded(name), words, 3)]
+        family = _folded(name.partition(":")[0])  # `rust:apt` is not like `protobuf:apt`
+        close = [word for word in close if closest(_folded(word.partition(":")[0]), [family])]
         if not close:
             return None
         return f"did you mean {_listed([self._described(word) for word in close], 'or')}?"

@@ -112,6 +112,8 @@ def test_find_gives_the_default_of_the_platform(where: Platform, found: str) -> 
         ("llama-cpp", "there is no package `llama-cpp`", "did you mean `llama_cpp`?"),
         ("PyTorch", "there is no package `PyTorch`", "did you mean `pytorch` or `torch` (alias of `pytorch:2.8`)?"),
         ("desktp", "there is no package `desktp`", "did you mean `desktop` (alias of `ros:humble`)?"),
+        ("roz:humble", "there is no package `roz:humble`", "did you mean `ros:humble`"),
+        ("chaos:humble", "there is no package `chaos:humble`", "`jetson-containers list` shows all packages"),
         ("zzzzzz", "there is no package `zzzzzz`", "`jetson-containers list` shows all packages"),
         ("pytorch:9", "package `pytorch` has no `pytorch:9`", "there is `pytorch:2.8`, `pytorch:2.6`"),
         ("cuda:11", "package `cuda` has no `cuda:11`", "there is `cuda:12.6`"),
