@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jetson_containers.core.errors import RecipeError
-from jetson_containers.core.suggest import did_you_mean
+from jetson_containers.core.suggest import closest, did_you_mean
 from jetson_containers.core.text import shown
 from jetson_containers.recipes import files, templating, yaml_lines
 from jetson_containers.recipes.schema import (
@@ -108,9 +108,12 @@ def read_directory(
     if group is not None:
         recipe = replace(recipe, group=group)
     for name in _config_names(recipe, configs, names):
-        if name == "config.json" and "config" not in head and main and is_foreign(path / name, tree):
-            continue
-        source = read_config(path / name, tree)
+        try:
+            source = read_config(path / name, tree)
+        except RecipeError:
+            if "config" not in head and main and is_foreign(path / name, tree):
+                continue  # it is of what the image holds
+            raise
         lines = {**recipe.lines, **source.lines, "": recipe.lines[""]}
         recipe = replace(recipe, config={**recipe.config, **source.data}, lines=lines)
     _check_dockerfiles(recipe)
@@ -148,9 +151,15 @@ def _config_names(recipe: Recipe, found: list[str], names: set[str]) -> list[str
 
 
 def is_foreign(path: Path, tree: Path) -> bool:
-    """Whether a `config.json` or the like is not a definition but, say, a model's: a mapping without a key of ours."""
-    data = load(files.read_text(path, tree=tree), path).data
-    return bool(data) and not is_nested(data) and not any(key in HEADER_KEYS for key in data)
+    """Whether a `config.json` or the like is not a definition but, say, a model's or a server's."""
+    return has_no_key(load(files.read_text(path, tree=tree), path).data)
+
+
+def has_no_key(data: Mapping[str, Any]) -> bool:
+    """Whether a mapping, or the mappings in it, hold no key of a recipe, nor many that are nearly one."""
+    keys = [key for layer in (data.values() if is_nested(data) else [data]) for key in layer]
+    near = sum(bool(closest(str(key), HEADER_KEYS, likeness=0.8)) for key in keys[:100])
+    return bool(keys) and not any(key in HEADER_KEYS for key in keys) and 2 * near < len(keys)
 
 
 def _check_dockerfiles(recipe: Recipe) -> None:

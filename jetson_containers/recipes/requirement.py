@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from jetson_containers.core.errors import RequirementSyntaxError
+from jetson_containers.core.errors import RequirementSyntaxError, command
 from jetson_containers.core.text import shown
 from jetson_containers.core.versions import LONGEST, pep440, specifiers
 
@@ -15,6 +15,7 @@ PATTERN = r"[A-Za-z0-9_.+*?\[\]!^:-]*[*?\[][A-Za-z0-9_.+*?\[\]!^:-]*"  # `torch*
 HINT = "write `name`, `name:version` or `name>=version`"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
 _VERSION = r"[A-Za-z0-9_.+-]+(?::[A-Za-z0-9_.+-]+)*"  # upstream has names such as `torchcodec:0.9-pytorch:2.9`
+_NUMBER = r"b?[0-9][A-Za-z0-9_.+-]*"  # a version, and no name
 _FORM = rf"({NAME})(?::({_VERSION})|\s*([<>=!~].*))?"
 
 
@@ -62,11 +63,23 @@ def is_range(text: str) -> bool:
 
 
 def _hint(text: str) -> str:
-    """How it is written; `name@1.2` of npm, `name=1.2` of apt and conda, and `name 1.2` mean a version."""
-    if not text.strip():
+    """How it is written.
+
+    `name@1.2` of npm, `name=1.2` of apt and conda, and `name 1.2` mean a version. Several names in one, or a folder or
+    the owner of an image before the name, are named as such.
+    """
+    text = text.strip()
+    if not text:
         return f"a variable may be empty; {HINT}"
-    found = re.fullmatch(rf"({NAME}?)\s*[@=,/ ]\s*v?({_VERSION})", text.strip()) if len(text) <= LONGEST else None
-    return f"did you mean `{found[1]}:{found[2]}`?" if found else HINT
+    if len(text) > LONGEST:
+        return HINT
+    if version := re.fullmatch(rf"({NAME}?)\s*(?:[@=]\s*v?({_VERSION})|[,/ ]\s*v?({_NUMBER}))", text):
+        return f"did you mean `{version[1]}:{version[2] or version[3]}`?"
+    words = [word for word in re.split(r"[,;\s]+", text) if word]
+    if len(words) > 1 and all(re.fullmatch(_FORM, word) for word in words):
+        return f"several names are separate words, without quotes or commas: {command(*words)}"
+    last = text.rstrip("/").rpartition("/")[2]
+    return f"did you mean `{last}`?" if last != text and re.fullmatch(_FORM, last) else HINT
 
 
 @lru_cache(maxsize=4096)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import ConfigError, RecipeError, command
+from jetson_containers.core.settings import ROOT
 from jetson_containers.recipes.files import CONFIG_FILES, LARGEST, dockerfile_in, is_inside, read_bytes
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def scan(trees: Sequence[Path]) -> list[RecipeDirectory]:
 
 
 def directory_hint(name: str) -> str | None:
-    """What may be meant by a word that is not a package but a directory here; None where it is none."""
+    """What may be meant by a word that is not a package but a directory here; None where it is none, or of our tree."""
     if not name.strip(".") or not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+        return None
+    if Path(name).resolve().is_relative_to(ROOT / "packages"):
         return None
     option = command(f"--package-dirs={name}")
     return f"`{name}` is a directory here: {option}, without a space after `=`, reads packages from it"

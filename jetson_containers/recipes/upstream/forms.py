@@ -103,14 +103,12 @@ def _uses_our_keys(header: str, candidate: RecipeDirectory) -> bool:
     """Whether header or data files are in our format; one that is broken stays ours, which says more about it."""
     try:
         data = yaml_lines.parse(header, candidate.path, native=True).data or {}
-        sources = [
-            data,
-            *(
-                reader.load(files.read_text(candidate.path / name, tree=candidate.tree), candidate.path / name).data
-                for name in candidate.files
-                if name in files.CONFIG_FILES
-            ),
-        ]
+        beside = (
+            reader.load(files.read_text(candidate.path / name, tree=candidate.tree), candidate.path / name).data
+            for name in candidate.files
+            if name in files.CONFIG_FILES
+        )
+        sources = [data, *(found for found in beside if not reader.has_no_key(found))]
     except RecipeError:
         return True
     keys = merge.UPSTREAM_KEYS

@@ -66,7 +66,7 @@ def build(*words: str, tree: str = "good") -> tuple[str, ...]:
     [
         ("good", "ome", ["there is no package `ome`", "did you mean `one`?"]),
         ("good", "one:9", ["`one:9`", "there is `one`"]),
-        ("good", "../one", ["`../one`", "name:version"]),
+        ("good", "../one", ["`../one`", "did you mean `one`?"]),
         ("good", "", ["``", "a variable may be empty"]),
         ("broken_header", "torn", ["torn/Dockerfile:4: broken YAML", "correct that line"]),
         ("broken_config", "torn", ["torn/config.yaml:4: broken YAML", "correct that line"]),
@@ -145,6 +145,8 @@ def test_broken_recipe_disables_itself_only(capsys: pytest.CaptureFixture[str], 
         (build("one=2.7"), ["`=2.7`", "did you mean `one:2.7`?"]),
         (build("one@v2.7"), ["`one@v2.7`", "did you mean `one:2.7`?"]),
         (build("one 2.7"), ["`one 2.7`", "did you mean `one:2.7`?"]),
+        (build("one,two"), ["`one,two`", "several names are separate words", "`one two`"]),
+        (build(str(ROOT_DIR / "packages/ml/numpy")), ["packages/ml/numpy`", "did you mean `numpy`?"]),
     ],
 )
 def test_command_line_with_a_wrong_word_is_one_error(

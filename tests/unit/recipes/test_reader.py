@@ -70,6 +70,28 @@ def test_dockerfile_that_is_built_is_found_by_its_name(
     assert package.dockerfile == dockerfile
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.yaml", "model: yolo\nport: 8080\n"),
+        ("config.yml", "server:\n  listen: 80\nlogging:\n  level: info\n"),
+        ("config.json", '{"server": {"listen": 80}}'),
+        ("config.yaml", "paths: {}\nlevel: info\nhls: on\n"),
+    ],
+)
+def test_settings_of_the_program_in_the_image_are_no_definition(tmp_path: Path, name: str, text: str) -> None:
+    """A file that is called like a definition and holds no key of one belongs to what the image holds."""
+    found = packages(tmp_path, {"ml/foo/Dockerfile": "docs: x", f"ml/foo/{name}": text})
+    assert found["foo"].docs == "x"
+
+
+@pytest.mark.parametrize("text", ["dependz: [a]", "docs: x\nport: 8080", "foo:\n  dependz: [a]"])
+def test_definition_with_a_misspelled_key_is_not_taken_for_settings(tmp_path: Path, text: str) -> None:
+    """Keys that resemble those of a definition, or stand beside one, are mistakes."""
+    with pytest.raises(RecipeError, match=r"unknown key `(dependz|port)`"):
+        packages(tmp_path, {"ml/foo/Dockerfile": "docs: x", "ml/foo/config.yaml": text})
+
+
 @pytest.mark.parametrize("files", [{}, {"README.md": "x"}, {"test.py": ""}, {"compose.yaml": "a: b"}])
 def test_directory_that_defines_nothing_is_not_a_package(tmp_path: Path, files: dict[str, str]) -> None:
     """A directory that defines nothing is not a package."""

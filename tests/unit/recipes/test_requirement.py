@@ -38,6 +38,32 @@ def test_dependency_of_another_form_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a@1.2", "did you mean `a:1.2`?"),
+        ("a=v1.2", "did you mean `a:1.2`?"),
+        ("a@nightly", "did you mean `a:nightly`?"),
+        ("a 1.2", "did you mean `a:1.2`?"),
+        ("a, b9016", "did you mean `a:b9016`?"),
+        ("a/2", "did you mean `a:2`?"),
+        ("a b", "several names are separate words, without quotes or commas: `a b`"),
+        ("a,b:1, c>=2", "several names are separate words, without quotes or commas: `a b:1 'c>=2'`"),
+        ("someone/a", "did you mean `a`?"),
+        ("some/folder/a/", "did you mean `a`?"),
+        ("registry.example/someone/a:1.2", "did you mean `a:1.2`?"),
+        ("a/", "did you mean `a`?"),
+        ("a:", "write `name`, `name:version` or `name>=version`"),
+        ("", "a variable may be empty"),
+    ],
+)
+def test_dependency_of_another_form_gets_a_hint_of_what_is_meant(text: str, hint: str) -> None:
+    """A version in another spelling, several names in one and a name behind a folder are told apart."""
+    with pytest.raises(RequirementSyntaxError) as caught:
+        Dependency.parse(text)
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
     ("text", "version", "accepted"),
     [
         ("a>=2.4", "2.10", True),

@@ -190,7 +190,7 @@ _NETWORK_HELPERS = (
     "github_latest_tag",
     "handle_json_request",
 )
-_PATIENT_HELPERS = ("get_latest_version", "get_package_info", "handle_text_request")
+_PATIENT_HELPERS = ("find_container", "get_latest_version", "get_package_info", "handle_text_request")
 
 
 class HelperRefusedError(NetworkRefusedError, RuntimeError):

@@ -167,6 +167,7 @@ def test_config_py_sees_the_target(tmp_path: Path, where: Platform, values: str)
             [["aarch64"], ["x86_64"]],
         ),
         ("[p['requires'] for p in package_requires(({}, [{}]), '>=36')[1]]", [[">=36"]]),
+        ("find_container('torch', disable_sources=['build'])", None),
         ("[get_env('NOBODY_SET', 7), get_env(['NOBODY_SET', 'PEOPLE']), get_env('PEOPLE', type=int)]", [7, "9", 9]),
         (
             "[get_env_flag('NOBODY_SET'), get_env_flag('PEOPLE', True), to_bool('Off'), to_bool('enabled')]",

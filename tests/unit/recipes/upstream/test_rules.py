@@ -698,11 +698,24 @@ def test_settings_of_a_server_are_no_package_of_upstreams(tmp_path: Path) -> Non
         catalog.find("serve")
 
 
+def test_settings_of_a_program_beside_its_dockerfile_are_part_of_the_context(tmp_path: Path) -> None:
+    """Upstream ignores them without a word, so the package is what its Dockerfile says."""
+    files = {
+        "a/x/config.py": "",
+        "a/relay/Dockerfile": "depends: x",
+        "a/relay/config.yml": "level: info\npaths: {}\nhls: on\n",
+    }
+    catalog = load([write(tmp_path, files)], ORIN)
+    assert catalog.broken == ()
+    assert [str(item) for item in catalog.available["relay"].depends] == ["x"]
+    assert any("`config.yml` is not a definition and has no effect" in notice for notice in catalog.notices)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({"a/serve/config.yml": "name: serve\ndependz: [a]\n"}, "unknown key `dependz`"),
-        ({"a/serve/config.yml": "model_list: [a]\n", "a/serve/Dockerfile": DOCKERFILE}, "unknown key `model_list`"),
+        ({"a/serve/config.yml": "dependz: [a]\n", "a/serve/Dockerfile": DOCKERFILE}, "unknown key `dependz`"),
         ({"a/serve/config.yml": "a: [\n"}, "broken YAML"),
     ],
     ids=["a misspelled key", "a Dockerfile", "broken"],
