@@ -96,8 +96,8 @@ def signatures(path: Path = FACTS) -> tuple[Signature, ...]:
     """Read the table, most certain cause first."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time, where libyaml is
-    rows = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - both make plain values only
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the table is long, and ours
+    rows = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - either makes values alone
     return tuple(
         Signature(
             id=row["id"],

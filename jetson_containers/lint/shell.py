@@ -17,6 +17,7 @@ _ENDS = frozenset({"fi", "done", "esac"})
 _OPERATORS = ("&&", "||", ";;&", ";;", ";&", "|&", ";", "|", "&", "\n", "(", ")")
 _PLAIN = re.compile(r"""[^\\'"`$<>#\s&|;()0-9]+""")  # characters that mean themselves, wherever they stand
 _REDIRECT = re.compile(r"(?:[0-9]*(?:>>|>\||>&|<&|<>|<<<|>|<)|&>>|&>)")
+_DIGITS = re.compile(r"[0-9]+")
 _HEREDOC = re.compile(r"[0-9]*<<(-?)\s*(['\"]?)([\w.-]+)\2")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
 _FUNCTION = re.compile(r"(?:function\s+)?([\w.-]+)\s*\(\s*\)\s*|function\s+([\w.-]+)\s+(?=\{)")
@@ -87,6 +88,8 @@ class _Reader:
             self.at += 1
         elif self._is_redirect():
             self._redirection()
+        elif digits := _DIGITS.match(self.text, self.at):  # all at once: each asks how far the digits before `>` go
+            self._take(digits.end())
         elif not self._operator():
             self._take(self.at + 1)
 

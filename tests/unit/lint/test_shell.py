@@ -71,3 +71,18 @@ def test_plain_characters_stay_in_their_word(text: str, words: tuple[str, ...], 
     """Characters that mean themselves are read as they stand, up to the next that means something."""
     (command,) = shell.commands(text)
     assert (command.words, command.outputs) == (words, outputs)
+
+
+def test_shell_takes_digits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number of any length is one step: each would look again how far the digits before a `>` go."""
+    taken: list[int] = []
+    take = shell._Reader._take
+
+    def counting(reader: shell._Reader, until: int) -> None:
+        taken.append(until - reader.at)
+        take(reader, until)
+
+    monkeypatch.setattr(shell._Reader, "_take", counting)
+    long = "9" * 5000
+    assert shell.commands(f"echo {long} a{long}b 12>log")[0].words == ("echo", long, f"a{long}b")
+    assert taken == [4, 5000, 1, 5000, 1, 3]

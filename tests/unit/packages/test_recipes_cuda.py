@@ -6,7 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.version import Version
 
+from jetson_containers.platforms import tables
 from jetson_containers.recipes.why import explain_package
 from jetson_containers.resolver.solve import solve
 from tests.paths import ROOT_DIR
@@ -39,6 +41,16 @@ def default(target: str, family: str) -> str | None:
 def test_bare_name_of_cuda_families_means_the_version_of_the_platform(target: str) -> None:
     """A bare name means the version of the platform."""
     assert tuple(default(target, family) for family in FAMILIES) == DEFAULTS[target]
+
+
+@pytest.mark.parametrize(
+    "release", [row for row in tables.releases() if row.l4t.major < 36], ids=lambda row: f"r{row.l4t}"
+)
+def test_cudnn_and_tensorrt_of_old_jetpacks_are_those_of_the_release(release: tables.Release) -> None:
+    """JetPack 4 mounts its own, the base image of JetPack 5 holds them: another version would be refused or untrue."""
+    for family, version in (("cudnn", release.cudnn), ("tensorrt", release.tensorrt)):
+        if version and release.cuda >= Version("10.2"):
+            assert default(f"r{release.l4t}", family) == version, family
 
 
 @pytest.mark.parametrize("target", DEFAULTS)
