@@ -199,7 +199,7 @@ class Catalog:
         absent = absent or [item.package.name for item in self.absent_of(pattern)]
         if absent:
             return f"absent on this platform: {', '.join(absent[:5])}; {_why(absent[0])} says why"
-        return directory_hint(pattern) or self._suggestion(pattern) or LIST_HINT
+        return directory_hint(pattern) or self._suggestion(pattern) or f"{LIST_HINT}{UPSTREAM_HINT}"
 
     def _not_found(self, name: str, asked_by: str) -> JetsonError:
         """The error for a name that is not available: absent, broken, without that version, or unknown."""

@@ -232,6 +232,16 @@ def test_match_names_a_pattern_that_matches_nothing(
     assert (caught.value.hint or "").startswith(hint)
 
 
+def test_hint_for_what_nothing_has_names_the_tree_of_upstream(orin: Catalog) -> None:
+    """A pattern and a name that nothing here has may be upstream's."""
+    with pytest.raises(NothingMatchedError) as pattern:
+        orin.match(["moveit*"])
+    with pytest.raises(UnknownPackageError) as name:
+        orin.find("zzzzzz")
+    assert "`--upstream master`" in str(pattern.value.hint)
+    assert pattern.value.hint == name.value.hint
+
+
 def test_added_directory_wins_a_name_of_the_built_in_tree_with_a_notice(tmp_path: Path) -> None:
     """An added directory wins a name of the built-in tree, with a notice."""
     ours = write(tmp_path / "ours", {"a/numpy/Dockerfile": "docs: ours"})
