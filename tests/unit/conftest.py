@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
 
+from jetson_containers.engine import probe
 from jetson_containers.recipes import catalog
 from jetson_containers.recipes.cache import identity_of
 from tests.paths import ROOT_DIR
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jetson_containers.recipes.types import Recipe
 
 SHIPPED = ROOT_DIR / "packages"
+SCRYPT = hashlib.scrypt
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,8 +56,39 @@ def _shipped_packages_are_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _keys_are_derived_once() -> Iterator[None]:
-    """Derive the key of one password and salt once: scrypt takes a tenth of a second, on purpose."""
+def _keys_are_derived_quickly() -> Iterator[None]:
+    """Derive keys in microseconds: scrypt takes a tenth of a second and more, on purpose.
+
+    A key still depends on all that it is derived from. Whether ours are those of cosign, tests with `real_scrypt` show.
+    """
+
+    def quick(password: bytes, *, salt: bytes, n: int, r: int, p: int, maxmem: int, dklen: int) -> bytes:
+        strength = f"{n} {r} {p}".encode()
+        return SCRYPT(password, salt=salt + strength, n=2, r=1, p=1, maxmem=maxmem, dklen=dklen)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hashlib, "scrypt", functools.cache(hashlib.scrypt))
+        patch.setattr(hashlib, "scrypt", quick)
+        yield
+
+
+@pytest.fixture
+def real_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Derive keys as users do."""
+    monkeypatch.setattr(hashlib, "scrypt", SCRYPT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engine_of_this_machine_is_not_asked() -> Iterator[None]:
+    """Find no client of this machine: what its engine holds decides no test here, and a full one answers slowly.
+
+    Clients that a test puts on PATH are found.
+    """
+    find_clients = probe.find_clients
+    own = set(find_clients(probe.ProbedHost.real()))
+
+    def others(host: probe.ProbedHost) -> list[str]:
+        return [path for path in find_clients(host) if path not in own]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "find_clients", others)
         yield

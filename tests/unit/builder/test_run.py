@@ -470,6 +470,7 @@ def test_scheduler_keeps_order_slots_and_memory(the_plan: BuildPlan, slots: int,
     assert not (set(started) & lost)
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graphs_of_stages(), st.sets(st.integers(0, 8)), st.integers(1, 4))
 def test_run_builds_each_stage_once_and_skips_only_dependents(

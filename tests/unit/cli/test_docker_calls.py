@@ -135,6 +135,13 @@ def test_run_dry_run_looks_up_a_word_that_may_be_the_command(
     assert "no image" not in capsys.readouterr().err
 
 
+def test_run_takes_no_abbreviation(calls: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    """Unlike groups of commands: what it does not know is docker's to understand."""
+    main(["run", "--targ=r36.4.3", "--dry-run", "image"])
+    told = capsys.readouterr()
+    assert "--targ=r36.4.3" in told.out + told.err
+
+
 def test_run_refuses_a_command_in_the_place_of_the_image(
     calls: Callable[[], list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -426,14 +426,12 @@ def test_abbreviations_of_several_options_or_none_are_refused(capsys: pytest.Cap
     assert option in err
 
 
-def test_abbreviations_are_taken_by_groups_and_never_by_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """Abbreviations are taken by groups and never by run."""
+def test_abbreviations_are_taken_by_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    """Abbreviations are taken by groups."""
     code, out, err = run(capsys, "--targ", "r36.4.3", "--js", "info")
     assert code == 0, err
     assert json.loads(out)["l4t"] == "36.4.3"
     assert run(capsys, "llm", "--off", "fit", "--hel")[0] == 0
-    code, out, err = run(capsys, "run", "--targ=r36.4.3", "--dry-run", "image")
-    assert "--targ=r36.4.3" in out + err  # docker's to understand
 
 
 @pytest.mark.parametrize(

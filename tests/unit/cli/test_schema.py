@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.hubserver import HubServer
 
 __all__ = ["place", "running"]  # the fixtures
+DOCUMENTS = documents()
 FIT = "llm fit Llama-2-7b-chat-hf --board orin-nx-16gb"
 CPU = "--target cpu"
 # Commands as they are typed, for each the words of the schema; `{folder}` is an empty one.
@@ -94,7 +95,7 @@ def strict(form: Any) -> Any:
 
 
 def check(name: str, printed: str) -> None:
-    jsonschema.Draft202012Validator(strict(documents()[name])).validate(json.loads(printed))
+    jsonschema.Draft202012Validator(strict(DOCUMENTS[name])).validate(json.loads(printed))
 
 
 def test_schemas_are_those_of_all_commands() -> None:
@@ -105,10 +106,10 @@ def test_schemas_are_those_of_all_commands() -> None:
     assert TYPED.keys() | NOT_TYPED == RESULTS.keys() | {"error"}
 
 
-@pytest.mark.parametrize("name", sorted(documents()))
+@pytest.mark.parametrize("name", sorted(DOCUMENTS))
 def test_schemas_are_valid_themselves(name: str) -> None:
     """Each is a schema of the version that it names."""
-    made = documents()[name]
+    made = DOCUMENTS[name]
     assert made["$schema"] == DIALECT
     jsonschema.Draft202012Validator.check_schema(made)
 

@@ -266,6 +266,7 @@ FIELDS = ["messages", "prompt", "model", "stream", "stream_options", "max_tokens
           "temperature", "top_p", "seed", "stop", "n", "logprobs", "tools", "response_format", "echo"]  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.dictionaries(st.sampled_from(FIELDS), JSON), chat=st.booleans(), right=st.booleans())
 def test_request_parser_accepts_or_refuses_any_json(

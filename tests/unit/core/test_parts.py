@@ -216,7 +216,8 @@ LIES: dict[str, bytes] = {
     "absolute by an extended header": archive_of(("a", {"pax_headers": {"path": "/etc/x"}}), form=tarfile.PAX_FORMAT),
     "size of a terabyte": archive_of(("a", {"size": 1 << 40})),
     "name of a terabyte": archive_of(("././@LongLink", {"size": 1 << 40, "type": tarfile.GNUTYPE_LONGNAME})),
-    "names of names": archive_of(*[("././@LongLink", {"size": 0, "type": tarfile.GNUTYPE_LONGNAME})] * 3000),
+    "names of names": archive_of(("././@LongLink", {"size": 0, "type": tarfile.GNUTYPE_LONGNAME}))[:512] * 3000
+    + bytes(1024),
     "sparse": archive_of(
         ("a", {"pax_headers": {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(1 << 50)}}), form=tarfile.PAX_FORMAT
     ),

@@ -105,6 +105,7 @@ class TestParse:
             parse("FROM a\nENTRYPIONT x")
         assert caught.value.hint == "did you mean `ENTRYPOINT`?"
 
+    @pytest.mark.long
     @given(
         st.lists(
             st.tuples(

@@ -135,6 +135,7 @@ _ANY = st.recursive(
 )
 
 
+@pytest.mark.long
 @given(
     st.lists(
         st.dictionaries(

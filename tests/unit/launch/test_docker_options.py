@@ -185,6 +185,7 @@ def spelled_options(draw: st.DrawFn) -> tuple[list[str], list[tuple[str, str | N
 images = st.from_regex(r"[a-z0-9][a-z0-9._/-]{0,20}(:[a-z0-9.]{1,8})?", fullmatch=True)
 
 
+@pytest.mark.long
 @given(st.lists(spelled_options(), max_size=8), images, st.lists(values, max_size=4), st.booleans())
 def test_parse_finds_image_and_command_behind_any_options(
     spelled: list[tuple[list[str], list[tuple[str, str | None]]]], image: str, command: list[str], dashes: bool

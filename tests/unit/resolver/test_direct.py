@@ -44,6 +44,7 @@ def searched(catalog: Catalog, *requests: str) -> Solution | None:
             return None
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=150)
 @given(catalogs(), st.data())
 def test_decide_gives_what_resolvelib_gives_or_nothing(packages: list[Package], data: st.DataObject) -> None:

@@ -204,6 +204,7 @@ def reachable(resolution: Resolution) -> set[str]:
     return seen
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=100)
 @given(catalogs(), st.randoms(use_true_random=False))
 def test_solve_does_not_depend_on_the_order_of_the_catalog(packages: list[Package], rng: random.Random) -> None:

@@ -55,6 +55,7 @@ def written(folder: Path, text: str, name: str = "a.key") -> Path:
     return path
 
 
+@pytest.mark.usefixtures("real_scrypt")
 @pytest.mark.parametrize("n", GO)
 def test_sealed_opens_what_go_wrote(n: int) -> None:
     """Envelopes of the library that cosign uses are opened, with each of its three strengths."""
@@ -67,6 +68,7 @@ def test_sealed_opens_what_go_wrote(n: int) -> None:
     assert Sealed.parse(json.dumps(text).encode()).opened(b"supersecret") == b'"cmVhbGx5aW1wb3J0YW50"'
 
 
+@pytest.mark.usefixtures("real_scrypt")
 def test_sealed_writes_the_same_form() -> None:
     """What is sealed here reads back by the same reader, has the standard strength, and never the same salt twice."""
     one, other = sealed(b"text", PASSWORD), sealed(b"text", PASSWORD)
