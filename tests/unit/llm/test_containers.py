@@ -8,12 +8,11 @@ import os
 import signal
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jetson_containers.core import settings
+from jetson_containers.core import files, settings
 from jetson_containers.core.errors import InterruptedByUserError, UsageError
 from jetson_containers.engine.owner import OWNER, owner
 from jetson_containers.llm.containers import (
@@ -33,6 +32,8 @@ from tests.fakes import FakeEngine
 from tests.unit.llm.fakes import CPU, OURS, Docker, Local, server
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jetson_containers.llm.context import LlmContext
 
 
@@ -164,11 +165,11 @@ def test_containers_log_has_a_place_where_the_logs_belong_to_another_user(
 ) -> None:
     """A log has a place where the logs are another user's."""
 
-    def refuse(self: Path, *_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     assert log_of(context.settings, "s") == context.settings.path("logs") / "llm" / "s.log"
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(files, "open_no_link", refuse)
     log = log_of(context.settings, "s")
     assert log.is_file()
     assert not log.is_relative_to(context.settings.path("logs"))
