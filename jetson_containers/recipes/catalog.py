@@ -199,7 +199,7 @@ class Catalog:
         absent = absent or [item.package.name for item in self.absent_of(pattern)]
         if absent:
             return f"absent on this platform: {', '.join(absent[:5])}; {_why(absent[0])} says why"
-        return directory_hint(pattern) or self._suggestion(pattern) or LIST_HINT
+        return directory_hint(pattern) or self._suggestion(pattern) or f"{LIST_HINT}{UPSTREAM_HINT}"
 
     def _not_found(self, name: str, asked_by: str) -> JetsonError:
         """The error for a name that is not available: absent, broken, without that version, or unknown."""
@@ -227,6 +227,8 @@ class Catalog:
             every = {word for word in every if self._family_meant(word) != asker}
         words = {_folded(word): word for word in sorted(every) if ":" in name or ":" not in word}
         close = [words[word] for word in closest(_folded(name), words, 3)]
+        family = _folded(name.partition(":")[0])  # `rust:apt` is not like `protobuf:apt`
+        close = [word for word in close if closest(_folded(word.partition(":")[0]), [family])]
         if not close:
             return None
         return f"did you mean {_listed([self._described(word) for word in close], 'or')}?"

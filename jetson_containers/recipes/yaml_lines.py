@@ -68,22 +68,24 @@ def _composed(text: str, path: Path) -> yaml.Node | None:
     try:
         loader = _LOADER(text)  # which refuses control characters at once
     except yaml.YAMLError as error:
-        raise _syntax_error(error, path) from None
+        raise _syntax_error(error, text, path) from None
     try:
         node: yaml.Node | None = loader.get_single_node()
     except yaml.YAMLError as error:
-        raise _syntax_error(error, path) from None
+        raise _syntax_error(error, text, path) from None
     finally:
         loader.dispose()
     return node
 
 
-def _syntax_error(error: yaml.YAMLError, path: Path) -> RecipeError:
+def _syntax_error(error: yaml.YAMLError, text: str, path: Path) -> RecipeError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or str(error)
     context = getattr(error, "context", None)
     what = f"{problem} ({context})" if context else problem
-    return RecipeError(f"broken YAML: {what}", path=path, line=mark.line + 1 if mark else None)
+    line = text.splitlines()[mark.line : mark.line + 1] if mark else []
+    hint = "there is a tab: YAML is indented with blanks" if line and "\t" in line[0] else None
+    return RecipeError(f"broken YAML: {what}", path=path, line=mark.line + 1 if mark else None, hint=hint)
 
 
 class _Builder:

@@ -112,6 +112,8 @@ def test_find_gives_the_default_of_the_platform(where: Platform, found: str) -> 
         ("llama-cpp", "there is no package `llama-cpp`", "did you mean `llama_cpp`?"),
         ("PyTorch", "there is no package `PyTorch`", "did you mean `pytorch` or `torch` (alias of `pytorch:2.8`)?"),
         ("desktp", "there is no package `desktp`", "did you mean `desktop` (alias of `ros:humble`)?"),
+        ("roz:humble", "there is no package `roz:humble`", "did you mean `ros:humble`"),
+        ("chaos:humble", "there is no package `chaos:humble`", "`jetson-containers list` shows all packages"),
         ("zzzzzz", "there is no package `zzzzzz`", "`jetson-containers list` shows all packages"),
         ("pytorch:9", "package `pytorch` has no `pytorch:9`", "there is `pytorch:2.8`, `pytorch:2.6`"),
         ("cuda:11", "package `cuda` has no `cuda:11`", "there is `cuda:12.6`"),
@@ -228,6 +230,16 @@ def test_match_names_a_pattern_that_matches_nothing(
         orin.match(patterns)
     assert caught.value.message == message
     assert (caught.value.hint or "").startswith(hint)
+
+
+def test_hint_for_what_nothing_has_names_the_tree_of_upstream(orin: Catalog) -> None:
+    """A pattern and a name that nothing here has may be upstream's."""
+    with pytest.raises(NothingMatchedError) as pattern:
+        orin.match(["moveit*"])
+    with pytest.raises(UnknownPackageError) as name:
+        orin.find("zzzzzz")
+    assert "`--upstream master`" in str(pattern.value.hint)
+    assert pattern.value.hint == name.value.hint
 
 
 def test_added_directory_wins_a_name_of_the_built_in_tree_with_a_notice(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_artifacts_of_a_header_are_read(tmp_path: Path, value: str, expected: Ar
         ("alias: a\naliases: b", 3, "`alias` and `aliases` are the same key", ""),
         ("docs: x\ndocs: y", 3, "key `docs` is given twice", ""),
         ("docs: 'x", 3, "broken YAML", ""),
-        ("docs: x\n\tname: y", 3, "broken YAML", ""),
+        ("docs: x\n\tname: y", 3, "broken YAML", "there is a tab: YAML is indented with blanks"),
         ("[a]: x", 2, "a key must be a plain word", ""),
         ("<<: {a: b}", 2, "merge keys", ""),
         ("docs: &a [*a]", 2, "an alias that contains itself", ""),
