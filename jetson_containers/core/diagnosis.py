@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 FACTS = Path(__file__).parents[1] / "facts" / "error_signatures.yaml"
 SEARCHED = 1000  # lines with a meaning from the end of a log; earlier ones did not end it
+SEARCHED_CHARACTERS = 400_000  # of these lines; hundreds of patterns look at each
+GAP = "…"  # stands where something was left out
+LONGEST_LINE = 4000  # characters; a longer one is data that somebody printed, and says what it is at its ends
 
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
 _INTERNAL = re.compile(r"#[0-9]+ \[internal\]")
@@ -58,7 +61,6 @@ _TELLING = re.compile(
     r"(?i)\b(?:error|fatal|failed|failure|exception|traceback|cannot|can't|could not|undefined reference|not found"
     r"|no such|denied|refused|unsupported|not supported|invalid|abort(?:ed|ing)?|panic(?:ked)?|unable to|killed)\b"
 )
-GAP = "…"
 _MEMORY = frozenset({"out-of-memory", "compiler-killed"})
 
 
@@ -115,8 +117,11 @@ def signatures(path: Path = FACTS) -> tuple[Signature, ...]:
 
 
 def plain(line: str) -> str:
-    """Strip colors and cursor moves, and of a line drawn over itself keep what stood there last."""
-    return _ANSI.sub("", line).rstrip().rsplit("\r", 1)[-1]
+    """Strip colors and cursor moves; of a line drawn over itself keep what stood there last, of a long one the ends."""
+    text = _ANSI.sub("", line).rstrip().rsplit("\r", 1)[-1]
+    if len(text) <= LONGEST_LINE:
+        return text
+    return text[: LONGEST_LINE // 2] + GAP + text[1 - LONGEST_LINE // 2 :]
 
 
 def diagnose(
@@ -132,8 +137,7 @@ def diagnose(
     `exit_code` and `oom_killed` are what is known of a container that was run; a build's exit code stands in
     its log. `model`: it prepared or served a model, so that advice on building would be of no use.
     """
-    numbered = ((number, plain(lines[number - 1])) for number in range(len(lines), 0, -1))
-    telling = [(number, line) for number, line in numbered if not is_noise(line)][:SEARCHED]
+    telling = list(_from_the_end(lines))
     table = signatures(path)
     if model:
         table = tuple(replace(row, cause=row.model_cause or row.cause, remedy=row.model or row.remedy) for row in table)
@@ -147,6 +151,19 @@ def diagnose(
         if exit_code in row.exit_codes:
             return _finding(row, None)
     return None
+
+
+def _from_the_end(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The numbers and texts of the last lines with a meaning, the last first."""
+    found = characters = 0
+    for number in range(len(lines), 0, -1):
+        line = plain(lines[number - 1])
+        if is_noise(line):
+            continue
+        yield number, line
+        found, characters = found + 1, characters + len(line)
+        if found == SEARCHED or characters >= SEARCHED_CHARACTERS:
+            return
 
 
 def relevant(lines: Iterable[str], count: int = 30) -> list[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
@@ -13,6 +16,11 @@ import yaml
 from jetson_containers.cli.main import cli
 from jetson_containers.core import diagnosis
 from tests.unit.shells import is_read_by_a_shell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+sre: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
 
 # Messages as the tools print them: Docker, BuildKit, GCC, pip, apt, git, the NVIDIA runtime.
 MESSAGES = [
@@ -466,3 +474,60 @@ def test_diagnose_leaves_no_gap_for_what_a_line_does_not_name(line: str, cause: 
     assert cause in finding.cause
     assert "  " not in finding.cause
     assert finding.cause == finding.cause.strip()
+
+
+def test_diagnose_reads_both_ends_of_a_long_line() -> None:
+    """What somebody printed may be of any length; an error stands at one of its ends, and the finding stays short."""
+    data = "QUJD" * 50_000
+    for line in (f"OSError: [Errno 28] No space left on device: {data}", f"{data} No space left on device"):
+        found = diagnosis.diagnose([line])
+        assert found is not None
+        assert found.id == "no-space"
+        assert len(found.line) <= diagnosis.LONGEST_LINE
+
+
+def may_begin_anywhere(parsed: Iterable[Any]) -> bool:
+    """Whether a match may begin at each character of a long word, and look at the rest of the word from each.
+
+    Such a pattern takes a minute for a line of 100,000 letters. What is of one length, an end of a word and a look
+    behind let a search go on at once.
+    """
+    for kind, what in parsed:
+        name = str(kind)
+        if name in {"MAX_REPEAT", "MIN_REPEAT"}:
+            least, most, inner = what
+            if most == sre.MAXREPEAT or may_begin_anywhere(inner):
+                return True
+            if least:
+                return False
+        elif name == "SUBPATTERN":
+            if may_begin_anywhere(what[-1]):
+                return True
+            if what[-1].getwidth()[0]:
+                return False
+        elif name == "BRANCH":
+            return any(may_begin_anywhere(each) for each in what[1])
+        else:
+            return False
+    return False
+
+
+@pytest.mark.parametrize("pattern", [r"(\S+): not found", r"x?(?:a|[0-9]+ of)", r"(?:(?:a\d*)|\w*)!"])
+def test_pattern_that_begins_with_any_length_is_seen(pattern: str) -> None:
+    """The check below finds what it looks for, behind what may be left out and inside groups too."""
+    assert may_begin_anywhere(sre.parse(pattern))
+
+
+def test_signatures_begin_where_a_word_does() -> None:
+    """No pattern looks at a whole line again from each of its characters."""
+    patterns = {row.id: row.pattern.pattern for row in diagnosis.signatures()}
+    patterns |= {f"{row.id}, also": row.also.pattern for row in diagnosis.signatures() if row.also}
+    assert [name for name, pattern in patterns.items() if may_begin_anywhere(sre.parse(pattern))] == []
+
+
+def test_diagnose_looks_at_so_many_characters_alone() -> None:
+    """Above them nothing is looked at, however few lines they are; `exit_code` still says something."""
+    full = ["x " * (diagnosis.LONGEST_LINE // 2)] * (diagnosis.SEARCHED_CHARACTERS // (diagnosis.LONGEST_LINE - 1) + 1)
+    cause = "OSError: [Errno 28] No space left on device"
+    assert diagnosis.diagnose([cause, *full]) is None
+    assert diagnosis.diagnose([cause, *full[:-2]]) is not None
