@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_MODE = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=([0-9]+)\s+NAME=(\S+)\s*>", re.MULTILINE)
-_DEFAULT = re.compile(r"^\s*<\s*PM_CONFIG\s+DEFAULT=([0-9]+)\s*>", re.MULTILINE)
-_CURRENT = re.compile(r"pmode:([0-9]+)")
+_MODE = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=([0-9]{1,4})\s+NAME=(\S+)\s*>", re.MULTILINE)
+_DEFAULT = re.compile(r"^\s*<\s*PM_CONFIG\s+DEFAULT=([0-9]{1,4})\s*>", re.MULTILINE)
+_CURRENT = re.compile(r"pmode:([0-9]{1,9})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def desktop_runs(root: Path = Path("/")) -> bool | None:
 
 
 def _watts(name: str) -> re.Match[str] | None:
-    return re.search(r"([0-9]+)W", name)
+    return re.search(r"(?<![0-9])([0-9]{1,5})W", name)
 
 
 def _read(path: Path) -> str:

@@ -254,7 +254,7 @@ def _memory_of(root: Path, pid: int) -> int | None:
     """Bytes of a container without the file cache that the kernel would give back first, as `docker stats` counts."""
     for folder, total, idle in _groups(root, pid, "memory"):
         used = _integer(folder / total)
-        cache = re.search(rf"^{idle} ([0-9]+)$", _text(folder / "memory.stat"), re.MULTILINE)
+        cache = re.search(rf"^{idle} ([0-9]{{1,20}})$", _text(folder / "memory.stat"), re.MULTILINE)
         if used is not None:
             return max(used - (int(cache[1]) if cache else 0), 0)
     return None
@@ -263,7 +263,7 @@ def _memory_of(root: Path, pid: int) -> int | None:
 def _cpu_of(root: Path, pid: int) -> int | None:
     """Microseconds that a container has used of all cores."""
     for folder, _, _ in _groups(root, pid, "cpuacct"):
-        if found := re.search(r"^usage_usec ([0-9]+)$", _text(folder / "cpu.stat"), re.MULTILINE):
+        if found := re.search(r"^usage_usec ([0-9]{1,20})$", _text(folder / "cpu.stat"), re.MULTILINE):
             return int(found[1])
         if (nanoseconds := _integer(folder / "cpuacct.usage")) is not None:
             return nanoseconds // 1000

@@ -132,7 +132,7 @@ def _l4t(root: Path) -> tuple[Version | None, str]:
     package = _dpkg_version(root / "var/lib/dpkg/status", "nvidia-l4t-core")
     if package is None:
         return (None, "") if text is None else (_parse_release_file(path, text), "")  # empty: which is said
-    match = re.match(r"([0-9]+\.[0-9]+(?:\.[0-9]+)?)(?:-|$)", package)
+    match = re.match(r"([0-9]{1,3}\.[0-9]{1,3}(?:\.[0-9]{1,3})?)(?:-|$)", package)
     if not match:
         raise TargetError(
             f"{root / 'var/lib/dpkg/status'}: nvidia-l4t-core has version `{package}`, which is not an L4T release",
@@ -143,7 +143,7 @@ def _l4t(root: Path) -> tuple[Version | None, str]:
 
 def _parse_release_file(path: Path, text: str) -> Version:
     # A letter behind the revision is a patch of NVIDIA's or of a carrier board's maker, and no release of its own.
-    line = r"#\s*R([0-9]+)\s*\(release\),\s*REVISION:\s*([0-9]+(?:\.[0-9]+)*)[a-z]?\s*(?:,|$)"
+    line = r"#\s*R([0-9]{1,3})\s*\(release\),\s*REVISION:\s*([0-9]{1,3}(?:\.[0-9]{1,3}){0,3})[a-z]?\s*(?:,|$)"
     match = re.match(line, text.lstrip("\ufeff \n"), re.IGNORECASE)
     if not match:
         first = (text.strip().splitlines() or [""])[0][:60]

@@ -260,7 +260,7 @@ def _env_version(text: str) -> str | None:
 
 
 def _env_cuda(text: str) -> str | None:
-    match = re.fullmatch(r"v?([0-9]+)\.([0-9]+)(?:\.[0-9]+)*", text) or re.fullmatch(
+    match = re.fullmatch(r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.[0-9]+)*", text) or re.fullmatch(
         r"(1[0-9])([0-9])", text
     )  # 128 is 12.8
     return f"{match[1]}.{match[2]}" if match and int(match[1]) else None

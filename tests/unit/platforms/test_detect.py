@@ -178,6 +178,20 @@ class TestDetails:
         (host / "etc/nv_tegra_release").write_text(f"{line}\n", encoding="utf-8")
         assert detect(host) == detect(HOSTS / "xavier-nx-8gb-r35.4.1")
 
+    @pytest.mark.parametrize(("major", "revision"), [("9" * 5000, "4.1"), ("35", "4." + "1" * 5000)])
+    def test_detect_of_a_release_of_thousands_of_digits_is_an_error(
+        self, tmp_path: Path, major: str, revision: str
+    ) -> None:
+        """Python reads no number of more than 4,300 digits, and no release has one of more than three."""
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/nv_tegra_release").write_text(f"# R{major} (release), REVISION: {revision}, GCID: 7\n")
+        assert "is not an L4T release file" in failure(root=tmp_path).message
+        (tmp_path / "etc/nv_tegra_release").unlink()
+        (tmp_path / "var/lib/dpkg").mkdir(parents=True)
+        entry = f"Package: nvidia-l4t-core\nStatus: install ok installed\nVersion: {major}.{revision}-2025\n"
+        (tmp_path / "var/lib/dpkg/status").write_text(entry)
+        assert "which is not an L4T release" in failure(root=tmp_path).message
+
     def test_detect_of_a_tx1_by_the_names_of_its_kit(self, tmp_path: Path) -> None:
         """The device tree of a TX1 names kit and chip, and no module."""
         host = copy_of(HOSTS / "nano-4gb-r32.7.1", tmp_path)

@@ -78,6 +78,7 @@ class TestEnvironment:
             {"PYTHON_VERSION": "3.13t"}, {"PYTHON_VERSION": "3.13-nogil"}, {"LSB_RELEASE": "jam"},
             {"CUDA_ARCH": "sparc"}, {"SYSTEM_ARCH": "i386"}, {"JETPACK_VERSION": "-"},
             {"CUDA_VERSION": "12"}, {"CUDA_VERSION": "jammy"}, {"L4T_VERSION": "jp6.2"}, {"CUDA_ARCH": "87"},
+            {"CUDA_VERSION": "9" * 5000 + ".1"}, {"L4T_VERSION": "9" * 5000}, {"PYTHON_VERSION": "3." + "9" * 5000},
         ],
     )  # fmt: skip
     def test_environment_variable_with_an_impossible_value_is_named(self, env: dict[str, str]) -> None:
