@@ -39,6 +39,7 @@ MESSAGES = [
     ("gpu-memory", "ValueError: No available memory for the cache blocks. Try increasing gpu_memory_utilization"),
     ("no-space", "OSError: [Errno 28] No space left on device"),
     ("max-depth", "failed to register layer: max depth exceeded"),
+    ("builder-cache", "#7 ERROR: layer does not exist"),
     ("runtime-missing", "docker: Error response from daemon: unknown or invalid runtime name: nvidia."),
     ("runtime-missing", "Error response from daemon: Unknown runtime specified nvidia."),
     ("gpus-on-tegra", "nvidia-container-runtime-hook: Auto-detected mode as 'csv'"),
