@@ -70,6 +70,12 @@ def opened(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def unlink(place: Path) -> None:
+    """Remove a file, if it is there, through no link of another user: who owns the data puts links into its folders."""
+    with contextlib.suppress(FileNotFoundError), opened(place.parent) as folder:
+        os.unlink(place.name, dir_fd=folder)
+
+
 def _resolved(folder: Path) -> tuple[str, set[int]]:
     """Where a directory really is, and the users but root who may have made a link on the way.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jetson_containers.core.errors import NothingMatchedError, NotReadyError, UsageError, command
 from jetson_containers.hub import cache
-from jetson_containers.hub.host_owner import opened
+from jetson_containers.hub.host_owner import unlink
 from jetson_containers.llm.pipeline.manifest import below, path_for, read
 from jetson_containers.sources import downloaded
 
@@ -89,7 +89,7 @@ def remove(stored: Stored, data: Path) -> None:
     try:
         for manifest in _manifests_of(output):
             for name in manifest.files:
-                _unlink(manifest.place(name))
+                unlink(manifest.place(name))
             manifest.path.unlink(missing_ok=True)
         _remove_empty(output)
     except PermissionError as error:
@@ -97,12 +97,6 @@ def remove(stored: Stored, data: Path) -> None:
             f"{error.filename} belongs to another user",
             hint=f"{command('sudo', 'rm', '-r', output)}, or do it as the user who made it",
         ) from error
-
-
-def _unlink(place: Path) -> None:
-    """Remove a file, not through a link of another user: who owns the data writes manifests and links there."""
-    with contextlib.suppress(FileNotFoundError), opened(place.parent) as folder:
-        os.unlink(place.name, dir_fd=folder)
 
 
 def _manifests_of(output: Path) -> list[Manifest]:

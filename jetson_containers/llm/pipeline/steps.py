@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shlex
 import time
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jetson_containers.core import diagnosis, files
 from jetson_containers.core.console import human_bytes, human_seconds
 from jetson_containers.core.errors import StepError, UsageError
-from jetson_containers.hub.host_owner import opened
+from jetson_containers.hub.host_owner import unlink
 from jetson_containers.llm.pipeline import manifest
 from jetson_containers.llm.pipeline.types import (
     CommandStep,
@@ -238,9 +237,7 @@ class Pipeline:
             made.rename(output)
             return
         for name in set(before.files if before else ()) - set(names):
-            place = output / name  # such as a shard more than there are now
-            with contextlib.suppress(FileNotFoundError), opened(place.parent) as folder:
-                os.unlink(place.name, dir_fd=folder)
+            unlink(output / name)  # such as a shard more than there are now
         files.move_into(made, output, names)
 
     @contextlib.contextmanager
