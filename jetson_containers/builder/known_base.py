@@ -71,11 +71,11 @@ def misfit(reference: str, platform: Platform, labels: Mapping[str, str] | None 
     # releases of one series differ in their CUDA alone, which is asked next
     if rule == "l4t-class" and facts.l4t and not (platform.l4t and facts.l4t.major == platform.l4t.major):
         wanted = f"L4T {platform.l4t}" if platform.l4t else f"{platform.arch.value} without L4T"
-        return _differs(reference, f"L4T {facts.l4t}", wanted), f"--target r{facts.l4t}, or another image"
+        return _differs(reference, f"L4T {facts.l4t}", wanted), f"`--target r{facts.l4t}`, or another image"
     cuda = _cuda_inside(name, facts.cuda)
     if cuda and platform.cuda and cuda != platform.cuda:
         target = f"r{platform.l4t}" if platform.l4t else platform.arch.value
-        remedy = f"--target {target},cu{cuda.major}{cuda.minor}, or an image with CUDA {platform.cuda}"
+        remedy = f"`--target {target},cu{cuda.major}{cuda.minor}`, or an image with CUDA {platform.cuda}"
         return _differs(reference, f"CUDA {cuda}", f"CUDA {platform.cuda}"), remedy
     return None
 
